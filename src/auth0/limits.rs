@@ -237,10 +237,9 @@ impl Buckets {
         let was_global = self.is_global();
         let result = change(&mut self.0[permit.slot]);
         if self.is_global() && !was_global {
-            let [read, others @ ..] = &mut self.0;
-            for other in others.iter().take(Class::Other as usize) {
-                read.merge(other, now);
-            }
+            // What the other classes learnt stays in their buckets, unused, until the limits differ again.
+            let writes = self.0[Class::WriteUsers as usize].clone();
+            self.0[Class::ReadUsers as usize].merge(&writes, now);
         }
         result
     }

@@ -14,6 +14,9 @@ use crate::user::Auth0UserId;
 /// The provider prefix of users in a database connection.
 pub(super) const DATABASE_PREFIX: &str = "auth0|";
 
+/// The code of the 404 that means "no such user", unlike one of a proxy or a wrong path.
+pub(super) const NO_SUCH_USER: &str = "inexistent_user";
+
 /// Body of `POST /oauth/token` (RFC 6749 section 4.4.2, form encoded, with Auth0's `audience`).
 #[derive(Serialize)]
 pub(super) struct TokenRequest<'a> {
