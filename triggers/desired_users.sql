@@ -7,8 +7,9 @@ select
     u.role::text as role,
     case
         when own.permissions is null then coalesce(of_role.permissions, '{}')
-        else array(
-            select distinct p collate "C" from unnest(own.permissions || of_role.permissions) as p order by 1
+        else (
+            select array_agg(p order by p collate "C")
+            from (select distinct p from unnest(own.permissions || of_role.permissions) as p) each_once
         )
     end as permissions,
     {blocked} as blocked,
@@ -26,3 +27,6 @@ left join lateral (
     from public.user_permissions
     where user_id = u.id
 ) own on true;
+
+comment on view roster.desired_users is
+    'Who is to be in Auth0, and how: the WHERE is the scope, the SELECT list the mapping. Yours to replace; keep the columns.';

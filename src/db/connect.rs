@@ -31,6 +31,7 @@ pub type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 /// we run is schema-qualified, so the search path holds nothing that somebody else could put an object into.
 pub const SESSION_SETTINGS: &str = "\
     set jit = off; \
+    set plan_cache_mode = force_generic_plan; \
     set statement_timeout = '30s'; \
     set idle_in_transaction_session_timeout = '30s'; \
     set search_path = pg_catalog, pg_temp";

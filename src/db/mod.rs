@@ -1,3 +1,4 @@
-//! Everything that speaks to PostgreSQL. SQL stands here, in `sql/` and in `triggers/`, and nowhere else.
+//! The database: how to get in, how to install, how to be woken, and every statement the program makes.
 
 pub mod connect;
+pub mod migrate;

@@ -3,4 +3,5 @@
 mod support;
 
 mod database;
+mod migrations;
 mod tls;

@@ -13,7 +13,7 @@ use roster::{
     db::connect::Endpoint,
     demo::cluster::{Cluster, Options},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 /// A database that only one test uses. It is dropped with the value, whoever is still connected.
 pub(crate) struct Database {
@@ -26,16 +26,37 @@ impl Database {
         Self::create("template0").await
     }
 
+    /// A new database after `roster migrate`, copied from one that was migrated once.
+    pub(crate) async fn migrated() -> Self {
+        static TEMPLATE: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
+        let template = TEMPLATE
+            .get_or_init(|| async {
+                // Kept until the server ends: each test has a runtime of its own, so nothing may stay connected.
+                let template = std::mem::ManuallyDrop::new(Self::empty().await);
+                let mut client = template.client().await;
+                roster::db::migrate::migrate(&mut client, false)
+                    .await
+                    .expect("a migrated template");
+                template.name().to_owned()
+            })
+            .await;
+        Self::create(template).await
+    }
+
     async fn create(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // With the process id, since a server that ROSTER_TEST_PG names outlives us.
         let name = format!("test_{}_{number}", std::process::id());
         let server = server_client().await;
-        server
-            .batch_execute(&format!("create database {name} template {template}"))
-            .await
-            .expect("a new database");
+        // The session that migrated the template may still be on its way out.
+        let create = format!("create database {name} template {template}");
+        let mut made = server.batch_execute(&create).await;
+        while matches!(&made, Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE)) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            made = server.batch_execute(&create).await;
+        }
+        made.expect("a new database");
         Self { name }
     }
 
