@@ -7,6 +7,8 @@
 //! notice that a server it is connected to has become a standby. For the last, ask [`is_lost`] about each error.
 
 mod conninfo;
+mod error;
+mod pairs;
 mod passfile;
 mod tls;
 
@@ -20,7 +22,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use conninfo::UrlError;
+pub use error::UrlError;
 
 /// The TLS stream of a [`Connection`] made here.
 pub type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
