@@ -13,7 +13,7 @@ demo: tools
 	$(CARGO) run --locked --quiet -- demo $(ARGS)
 
 test: lint
-	$(CARGO) test --locked --all-targets
+	$(CARGO) test --locked
 
 lint: tools
 	$(CARGO) fmt --all -- --check

@@ -4,7 +4,7 @@
 //! * It harms nothing: own directory, own free port on 127.0.0.1, a random password there; without a password only
 //!   through the socket in its directory, which nobody else may enter. As root it runs under an unprivileged user.
 //! * It leaves nothing: [`Cluster::stop`] and `Drop` end the server and remove the directory, and when our process dies
-//!   in any other way, SIGKILL included, a small shell does the same (see [`Watchdog`]).
+//!   in any other way, SIGKILL included, a small shell does the same (`cluster/watchdog.rs`).
 //! * No wait is without a limit, and a server that does not come up shows its own log.
 //!
 //! It is not meant for data that somebody wants to keep.
