@@ -48,6 +48,24 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn the_process_wins_over_the_dotenv_file_which_is_named_as_the_origin() {
+    let name = "ROSTER__REACTOR__WORKERS";
+    let mut layers = Layers::default();
+    layers
+        .add_variables(variables(&[(name, "many")]), Some(".env"))
+        .expect("a known key");
+    let error = Config::read(&layers).expect_err("not a number").to_string();
+    assert!(
+        error.contains("the variable ROSTER__REACTOR__WORKERS in .env"),
+        "{error}"
+    );
+    layers
+        .add_variables(variables(&[(name, "3")]), None)
+        .expect("a known key");
+    assert_eq!(Config::read(&layers).expect("a number").reactor.workers, 3);
+}
+
+#[test]
 fn the_guides_variables_work_and_the_long_names_win() {
     let guide = [
         ("AUTH0_MGMT_DOMAIN", "my-tenant.eu.auth0.com"),
