@@ -25,8 +25,10 @@ use super::{
 const REFUSAL: Duration = Duration::from_secs(30);
 /// How long an unreachable or broken token endpoint is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bounds of the wait that a 429 asks for.
-const THROTTLED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// How long a 429 of the token endpoint is obeyed that does not say how long.
+const THROTTLED: Duration = Duration::from_secs(5);
+/// Longest `Retry-After` of the token endpoint that is believed.
+const LONGEST_THROTTLED: Duration = Duration::from_secs(60);
 /// Auth0 grants at most this (<https://auth0.com/docs/secure/tokens/access-tokens/update-access-token-lifetime>).
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// A token's answer is about a kilobyte; many scopes make it a few.
@@ -188,8 +190,8 @@ impl Tokens {
                 retry_after: answer
                     .pacing
                     .retry_after
-                    .unwrap_or(THROTTLED[0] * 5)
-                    .clamp(THROTTLED[0], THROTTLED[1]),
+                    .unwrap_or(THROTTLED)
+                    .clamp(PAUSE, LONGEST_THROTTLED),
             }),
             status @ (408 | 500..) => Err(TokenError::Unavailable {
                 status,

@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod recordings;
 mod tokens;
 
 use std::{
