@@ -5,8 +5,8 @@
 //!
 //! * While the limit is known, the level is kept above the part of it that is left to others (`1 - share`), but for
 //!   a rounding: Auth0 tells whole calls and whole seconds.
-//! * A burst of concurrent calls counts each of them: an answer's level is lowered by the calls made since its own.
-//!   An answer that is older than what is known already changes nothing.
+//! * A burst of concurrent calls counts each of them: an answer's level is lowered by the calls under way, which it may not
+//!   have counted yet. An answer to an older call than what is known already changes nothing.
 //! * A refused call (429) empties the bucket and holds it. Calls that were under way meanwhile neither lift the hold nor
 //!   make it longer by their number.
 //! * No wait lasts for ever, whatever the headers say: an empty bucket grants a call after at most [`LONGEST_WAIT`].
@@ -61,6 +61,8 @@ pub(super) struct Bucket {
     strikes: u32,
     /// Calls made so far; a call's number is this after it was taken.
     issued: u64,
+    /// Calls that were taken and have not ended.
+    under_way: u32,
     /// Number of the newest call whose answer counted; older answers tell nothing new.
     learnt_from: u64,
 }
@@ -77,6 +79,7 @@ impl Bucket {
             held_until: None,
             strikes: 0,
             issued: 0,
+            under_way: 0,
             learnt_from: 0,
         }
     }
@@ -129,14 +132,20 @@ impl Bucket {
             .max(Duration::from_millis(1))
     }
 
-    /// Takes a call, if one may be made at once, and gives its number.
+    /// Takes a call, if one may be made at once, and gives its number. Each is to be ended, answered or not.
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         (self.available(now) > 0).then(|| {
             self.settle(now);
             self.level -= 1.0;
+            self.under_way += 1;
             self.issued += 1;
             self.issued
         })
+    }
+
+    /// A call that was taken has ended, after its answer (if one came) was reported.
+    pub(super) fn ended(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
     }
 
     /// Call `number` was answered, not with a 429.
@@ -147,7 +156,7 @@ impl Bucket {
         self.learnt_from = number;
         self.strikes = 0;
         match (quota, self.knowledge) {
-            (Some(quota), _) => self.learn(number, quota, now),
+            (Some(quota), _) => self.learn(quota, now),
             (None, Knowledge::Guessed) => {
                 self.settle(now);
                 // About one call a second more, each second.
@@ -176,7 +185,7 @@ impl Bucket {
             self.learnt_from = self.issued;
         }
         match (pacing.quota, self.knowledge) {
-            (Some(quota), _) => self.learn(self.issued, quota, now),
+            (Some(quota), _) => self.learn(quota, now),
             (None, Knowledge::Nothing) => {
                 self.knowledge = Knowledge::Guessed;
                 self.rate = 1.0;
@@ -209,8 +218,8 @@ impl Bucket {
         self.held_until = self.held_until.max(other.held_until);
     }
 
-    /// The level as an answer tells it, less the calls made since.
-    fn learn(&mut self, number: u64, quota: Quota, now: Instant) {
+    /// The level as an answer tells it, less the other calls under way.
+    fn learn(&mut self, quota: Quota, now: Instant) {
         let limit = quota.limit.max(1);
         let remaining = quota.remaining.min(limit);
         let missing = limit - remaining;
@@ -221,7 +230,8 @@ impl Bucket {
             .map(|reset| f64::from(missing) / (reset.as_secs_f64() - ROUNDING).max(ROUNDING));
         let slowest = (self.reserve() + 1.0) / LONGEST_WAIT.as_secs_f64();
         self.rate = told.unwrap_or(self.rate).max(slowest);
-        self.level = (f64::from(remaining) - (self.issued - number) as f64).max(0.0);
+        let others = self.under_way.saturating_sub(1);
+        self.level = f64::from(remaining.saturating_sub(others));
         self.at = now;
     }
 
@@ -269,6 +279,55 @@ fn backoff(strikes: u32, jitter: f64) -> Duration {
         .mul_f64(jitter.clamp(0.0, 1.0))
 }
 
+/// Auth0's side of a bucket, with times told in whole seconds.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct TenantBucket {
+    limit: f64,
+    rate: f64,
+    level: f64,
+    start: Instant,
+    at: Instant,
+}
+
+#[cfg(test)]
+impl TenantBucket {
+    pub(super) fn new(limit: u32, per_minute: u32, now: Instant) -> Self {
+        Self {
+            limit: limit.into(),
+            rate: f64::from(per_minute) / 60.0,
+            level: limit.into(),
+            start: now,
+            at: now,
+        }
+    }
+
+    /// A call that arrives now: what its answer tells, an error if it is a 429.
+    pub(super) fn call(&mut self, now: Instant) -> Result<Quota, Pacing> {
+        let passed = (now - self.at).as_secs_f64();
+        self.level = (self.level + passed * self.rate).min(self.limit);
+        self.at = now;
+        let granted = self.level >= 1.0;
+        if granted {
+            self.level -= 1.0;
+        }
+        let clock = (now - self.start).as_secs_f64();
+        let full = clock + (self.limit - self.level) / self.rate;
+        let quota = Quota {
+            limit: self.limit as u32,
+            remaining: self.level as u32,
+            reset_in: Some(Duration::from_secs((full.ceil() - clock.floor()) as u64)),
+        };
+        if granted {
+            return Ok(quota);
+        }
+        Err(Pacing {
+            quota: Some(quota),
+            retry_after: None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +356,7 @@ mod tests {
         let mut bucket = Bucket::new(share, now);
         let number = bucket.take(now).unwrap();
         bucket.answered(number, Some(quota), now);
+        bucket.ended();
         bucket
     }
 
@@ -375,20 +435,30 @@ mod tests {
     }
 
     #[test]
-    fn calls_made_since_an_answers_own_are_taken_off_it() {
+    fn calls_under_way_are_taken_off_an_answer() {
         let now = Instant::now();
         let mut bucket = Bucket::new(1.0, now);
         let numbers: Vec<u64> = (0..5).map(|_| bucket.take(now).unwrap()).collect();
-        bucket.answered(numbers[1], Some(quota(10, 8, 1)), now);
-        assert_eq!(bucket.available(now), 5, "three calls are under way");
-        bucket.answered(numbers[0], Some(quota(10, 9, 1)), now);
+        let mut answered = |number, quota| {
+            bucket.answered(number, Some(quota), now);
+            bucket.ended();
+            bucket.available(now)
+        };
         assert_eq!(
-            bucket.available(now),
+            answered(numbers[1], quota(10, 9, 1)),
             5,
-            "an older answer tells nothing new"
+            "four are under way"
         );
-        bucket.answered(numbers[4], Some(quota(10, 2, 1)), now);
-        assert_eq!(bucket.available(now), 2, "others called too");
+        assert_eq!(
+            answered(numbers[0], quota(10, 8, 1)),
+            5,
+            "an older call tells nothing new"
+        );
+        assert_eq!(
+            answered(numbers[4], quota(10, 4, 1)),
+            2,
+            "others called too"
+        );
     }
 
     #[test]
@@ -467,50 +537,12 @@ mod tests {
         assert!(calls > 1_000, "it recovered after {calls} calls");
     }
 
-    /// Auth0's side of a bucket, with times told in whole seconds.
-    struct Tenant {
-        limit: f64,
-        rate: f64,
-        level: f64,
-        at: Instant,
-    }
-
-    impl Tenant {
-        fn call(&mut self, start: Instant, now: Instant) -> Result<Quota, Pacing> {
-            let passed = (now - self.at).as_secs_f64();
-            self.level = (self.level + passed * self.rate).min(self.limit);
-            self.at = now;
-            let granted = self.level >= 1.0;
-            if granted {
-                self.level -= 1.0;
-            }
-            let clock = (now - start).as_secs_f64();
-            let full = clock + (self.limit - self.level) / self.rate;
-            let shown = quota(
-                self.limit as u32,
-                self.level as u32,
-                (full.ceil() - clock.floor()) as u64,
-            );
-            if granted {
-                Ok(shown)
-            } else {
-                Err(refusal(Some(shown), None))
-            }
-        }
-    }
-
     #[test]
     fn a_long_run_uses_most_of_the_refill_and_is_never_refused() {
         // Burst and calls a minute: users of a self-service plan read and written, a free and an Enterprise tenant.
         for (limit, per_minute) in [(40, 500), (20, 200), (2, 120), (50, 960)] {
             let start = Instant::now();
-            let rate = f64::from(per_minute) / 60.0;
-            let mut tenant = Tenant {
-                limit: limit.into(),
-                rate,
-                level: limit.into(),
-                at: start,
-            };
+            let mut tenant = TenantBucket::new(limit, per_minute, start);
             let mut bucket = Bucket::new(0.8, start);
             let mut now = start;
             let mut calls = 0;
@@ -520,7 +552,7 @@ mod tests {
                 let Some(number) = bucket.take(now) else {
                     continue;
                 };
-                let quota = tenant.call(start, now).expect("the tenant never refuses");
+                let quota = tenant.call(now).expect("the tenant never refuses");
                 let kept = 0.2 * f64::from(limit);
                 assert!(
                     tenant.level >= kept.floor() - 0.5,
@@ -528,9 +560,10 @@ mod tests {
                     tenant.level
                 );
                 bucket.answered(number, Some(quota), now);
+                bucket.ended();
                 calls += 1;
             }
-            let granted = rate * 600.0;
+            let granted = f64::from(per_minute) * 10.0;
             assert!(
                 f64::from(calls) > 0.8 * granted,
                 "limit {limit}: {calls} of {granted}"

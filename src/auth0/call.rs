@@ -235,7 +235,7 @@ impl Caller {
             .map_err(|source| call.without_token(source))
     }
 
-    async fn permit(&self, call: &Call<'_>) -> Result<Permit, CallError> {
+    async fn permit(&self, call: &Call<'_>) -> Result<Permit<'_>, CallError> {
         let permit = self.pace.take(call.class, self.permit_wait).await;
         permit.map_err(|retry_after| CallError::Throttled {
             call: call.name(),
@@ -295,7 +295,7 @@ impl Caller {
     fn judge(
         &self,
         call: &Call<'_>,
-        permit: &Permit,
+        permit: &Permit<'_>,
         answer: Answer,
         complaint: fn(&[u8]) -> Complaint,
     ) -> Result<Answer, CallError> {

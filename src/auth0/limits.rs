@@ -78,8 +78,10 @@ pub struct Pace {
 }
 
 /// The right to make one call; its answer is reported with [`Pace::answered`] or [`Pace::refused`].
+/// Dropping it ends the call.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(super) struct Permit<'a> {
+    pace: &'a Pace,
     class: Class,
     slot: usize,
     number: u64,
@@ -130,7 +132,11 @@ impl Pace {
     }
 
     /// Waits for a call and takes it; after `patience` gives how long it would still take.
-    pub(super) async fn take(&self, class: Class, patience: Duration) -> Result<Permit, Duration> {
+    pub(super) async fn take(
+        &self,
+        class: Class,
+        patience: Duration,
+    ) -> Result<Permit<'_>, Duration> {
         // Who would wait in vain is told at once.
         let wait = self.lock().of(class).wait(Instant::now());
         if wait > patience {
@@ -139,6 +145,7 @@ impl Pace {
         let number = self.turn(class, Bucket::take);
         match tokio::time::timeout(patience, number).await {
             Ok((slot, number)) => Ok(Permit {
+                pace: self,
                 class,
                 slot,
                 number,
@@ -148,7 +155,7 @@ impl Pace {
     }
 
     /// The permit's call was answered, not with a 429.
-    pub(super) fn answered(&self, permit: &Permit, pacing: Pacing) {
+    pub(super) fn answered(&self, permit: &Permit<'_>, pacing: Pacing) {
         let now = Instant::now();
         self.lock().change(permit, now, |bucket| {
             bucket.answered(permit.number, pacing.quota, now);
@@ -157,7 +164,7 @@ impl Pace {
     }
 
     /// The permit's call was refused with a 429. Gives how long calls of its class are held.
-    pub(super) fn refused(&self, permit: &Permit, pacing: Pacing) -> Duration {
+    pub(super) fn refused(&self, permit: &Permit<'_>, pacing: Pacing) -> Duration {
         let now = Instant::now();
         let mut buckets = self.lock();
         let hold = buckets.change(permit, now, |bucket| {
@@ -202,6 +209,12 @@ impl Pace {
     }
 }
 
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.pace.lock().0[self.slot].ended();
+    }
+}
+
 /// A bucket a class, in the order of [`Class::ALL`].
 #[derive(Debug)]
 struct Buckets([Bucket; Class::ALL.len()]);
@@ -230,7 +243,7 @@ impl Buckets {
     /// Changes the bucket that the permit was taken from, and notices when that makes one bucket of several.
     fn change<T>(
         &mut self,
-        permit: &Permit,
+        permit: &Permit<'_>,
         now: Instant,
         change: impl FnOnce(&mut Bucket) -> T,
     ) -> T {
@@ -244,7 +257,7 @@ impl Buckets {
         result
     }
 
-    fn pause_others(&mut self, permit: &Permit, pacing: Pacing, pause: Duration, now: Instant) {
+    fn pause_others(&mut self, permit: &Permit<'_>, pacing: Pacing, pause: Duration, now: Instant) {
         for class in Class::ALL {
             let bucket = &mut self.0[class as usize];
             let differs = matches!(
@@ -260,7 +273,10 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::quota::Quota, *};
+    use super::{
+        super::{bucket::TenantBucket, quota::Quota},
+        *,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -396,8 +412,9 @@ mod tests {
             Class::ALL.map(|class| pace.available(class)),
             [10, 10, 10, 10, 1024]
         );
-        let _permit = pace.take(Class::DeleteUsers, PATIENCE).await.unwrap();
+        let permit = pace.take(Class::DeleteUsers, PATIENCE).await.unwrap();
         assert_eq!(pace.available(Class::ReadUsers), 9);
+        drop(permit);
         // Another plan, with buckets of their own.
         call(&pace, Class::ReadUsers, told(40, 30, 3_600)).await;
         assert_eq!(pace.available(Class::ReadUsers), 30);
@@ -428,5 +445,66 @@ mod tests {
             held_for: None,
         };
         assert_eq!(write, known);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sixteen_workers_stay_within_the_limit_once_it_is_known() {
+        // Burst and calls a minute, what of them is used at least, and the 429s of the first moment, when nothing
+        // is known.
+        for (limit, per_minute, used, unavoidable) in [
+            (40, 500, 0.95, 0),
+            (20, 200, 0.95, 0),
+            (50, 960, 0.95, 0),
+            (2, 120, 0.6, 14),
+        ] {
+            let pace = Pace::new(0.8);
+            let start = Instant::now();
+            let tenant = Mutex::new(TenantBucket::new(limit, per_minute, start));
+            let (calls, refusals) = (Mutex::new(0), Mutex::new(0));
+            let worker = async |number: u64| {
+                for turn in 0.. {
+                    if start.elapsed() > Duration::from_secs(600) {
+                        return;
+                    }
+                    let Ok(permit) = pace.take(Class::WriteUsers, PATIENCE).await else {
+                        continue;
+                    };
+                    // Some calls are faster than others, on both ways.
+                    let way =
+                        |salt| Duration::from_millis(20 + (number * 37 + turn * 61 + salt) % 150);
+                    tokio::time::sleep(way(0)).await;
+                    let told = tenant.lock().unwrap().call(Instant::now());
+                    tokio::time::sleep(way(83)).await;
+                    match told {
+                        Ok(quota) => {
+                            *calls.lock().unwrap() += 1;
+                            let quota = Some(quota);
+                            pace.answered(
+                                &permit,
+                                Pacing {
+                                    quota,
+                                    retry_after: None,
+                                },
+                            );
+                        }
+                        Err(pacing) => {
+                            *refusals.lock().unwrap() += 1;
+                            pace.refused(&permit, pacing);
+                        }
+                    }
+                }
+            };
+            futures_util::future::join_all((0..16).map(worker)).await;
+            let (calls, refusals) = (calls.into_inner().unwrap(), refusals.into_inner().unwrap());
+            assert!(
+                refusals <= unavoidable,
+                "limit {limit}: {refusals} refusals"
+            );
+            let granted = f64::from(per_minute) * 10.0;
+            assert!(
+                f64::from(calls) > used * granted,
+                "limit {limit}: {calls} of {granted}"
+            );
+        }
     }
 }

@@ -192,3 +192,21 @@ async fn what_auth0_would_refuse_for_sure_is_not_sent() {
     assert_eq!(error.code(), "invalid_body");
     assert!(tenant.seen.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn calls_can_be_made_by_spawned_tasks() {
+    let tenant = Tenant::granting(|_| answer(200, ann())).await;
+    let client = tenant.client();
+    let call = tokio::spawn(async move {
+        client
+            .update_user(
+                &ann_id(),
+                &Patch {
+                    blocked: Some(true),
+                    ..Patch::default()
+                },
+            )
+            .await
+    });
+    assert_eq!(call.await.unwrap().unwrap().id, ann_id());
+}
