@@ -1,4 +1,5 @@
 //! The database: how to get in, how to install, how to be woken, and every statement the program makes.
 
 pub mod connect;
+pub mod directory;
 pub mod migrate;
