@@ -2,5 +2,6 @@
 
 mod support;
 
+mod authz;
 mod database;
 mod migrations;
