@@ -2,6 +2,7 @@
 
 mod support;
 
+mod authz;
 mod database;
 mod migrations;
 mod tls;
