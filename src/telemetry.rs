@@ -1,1 +1,109 @@
+//! Logs to stderr and metrics in one registry.
+//!
+//! Logs are `tracing` events with dotted fields; the same words name metric labels and SQL columns:
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `user.key` | a row of the users table |
+//! | `user.auth0_id` | an account |
+//! | `change.id`, `change.attempt` | a row of `roster.changes`, and which try this is |
+//! | `action`, `lane`, `state` | as in `roster.plan` |
+//! | `code` | the stable error code, as in `roster.attempts` |
+//! | `duration_ms` | how long it took |
+//!
+//! Never in a log: tokens, secrets, passwords, ticket links, bodies, e-mail addresses.
 
+use std::{
+    io::IsTerminal,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt,
+    layer::SubscriberExt,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use crate::config::{Log, LogFormat};
+
+/// The content type of what [`Metrics::encode`] returns.
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Starts logging to stderr for the whole process.
+///
+/// # Errors
+/// If logging was started before; what is there is kept.
+pub fn start(log: &Log) -> Result<(), TryInitError> {
+    // The configuration has checked the filter; a caller with one of its own gets the readable part of it.
+    let filter = EnvFilter::new(&log.filter);
+    let terminal = std::io::stderr().is_terminal();
+    let json = match log.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let layer = if json {
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed()
+    } else {
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        lines.with_ansi(colours).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()
+}
+
+/// The metrics of one program. Cheap to clone; each room registers its own, under the prefix `roster_`.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<RwLock<Registry>>);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(Registry::with_prefix("roster"))))
+    }
+}
+
+impl Metrics {
+    /// Lets a room register what it counts.
+    pub fn register(&self, room: impl FnOnce(&mut Registry)) {
+        room(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// All metrics in the `OpenMetrics` text format ([`OPENMETRICS`]).
+    ///
+    /// # Errors
+    /// If a metric of ours refuses to be written.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(
+            &mut text,
+            &self.0.read().unwrap_or_else(PoisonError::into_inner),
+        )?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    #[test]
+    fn what_a_room_registers_is_encoded_under_our_prefix() {
+        let metrics = Metrics::default();
+        let wakes = Counter::<u64>::default();
+        metrics.register(|registry| registry.register("wakes", "Bells heard", wakes.clone()));
+        wakes.inc();
+        let text = metrics.encode().expect("encoded");
+        assert!(text.contains("roster_wakes_total 1"), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

@@ -1,1 +1,3 @@
+//! Everything at once on one machine, for trying Roster without an Auth0 account or a database.
 
+pub mod cluster;

@@ -1,1 +1,6 @@
+//! One test program; a module a story. `support` holds everything a story should not have to say.
 
+mod support;
+
+mod database;
+mod migrations;

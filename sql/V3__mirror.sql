@@ -1,0 +1,109 @@
+-- What the reactor knows: a row per user key and a row per Auth0 account.
+--
+-- Guarantees: written by fold, claim, record and the control functions only, never by the application's transactions.
+create type roster.lane as enum ('removal', 'creation', 'update', 'bulk');
+comment on type roster.lane is 'What goes first: removals, then invitations and creations, then updates, then mass changes.';
+
+create table roster.mirror (
+    user_key text constraint mirror_key_is_the_key primary key,
+    incarnation integer not null default 1,
+    email text,
+    removed_txid xid8,
+    removed_by text constraint mirror_removed_by_a_known_way check (removed_by in ('delete', 'truncate', 'key change', 'scope', 'unseen')),
+    removed_at timestamptz,
+    baseline boolean not null default false,
+    look_wanted boolean not null default false,
+    conflict boolean not null default false,
+    lane roster.lane not null default 'update',
+    generation bigint not null default 1,
+    due boolean not null default true,
+    due_since timestamptz default now(),
+    attempts integer not null default 0,
+    next_attempt_at timestamptz,
+    lease_by uuid,
+    lease_until timestamptz,
+    error_code text,
+    error_class text constraint mirror_error_class_is_known check (error_class in ('throttled', 'transient', 'data', 'config', 'conflict')),
+    error_detail text,
+    error_at timestamptz,
+    disputed text,
+    removal_verdict text constraint mirror_removal_verdict_is_known check (removal_verdict in ('released', 'kept')),
+    invite_epoch integer not null default 0,
+    synced_at timestamptz,
+    constraint mirror_removal_is_whole check ((removed_by is null) = (removed_at is null)),
+    constraint mirror_lease_is_whole check ((lease_by is null) = (lease_until is null)),
+    constraint mirror_due_says_since_when check (not due or due_since is not null)
+);
+
+-- Serves claim: what is due, lane by lane, oldest first.
+create index mirror_due on roster.mirror (lane, due_since) where due;
+-- Serves the removal guard and the view held.
+create index mirror_removed on roster.mirror (removed_at) where removed_at is not null;
+
+comment on table roster.mirror is 'One row per user key, outliving the user''s row: is a look at this user due, since when, and what went wrong last.';
+comment on column roster.mirror.incarnation is 'Which person the key means: raised when the key came back with another person.';
+comment on column roster.mirror.email is 'The row''s address, lower case, when a change naming this key was last folded.';
+comment on column roster.mirror.removed_txid is 'The transaction that removed the row. Null: it was not removed, or nobody saw it happen.';
+comment on column roster.mirror.removed_by is 'How the row went: delete, truncate, key change; scope: the view no longer shows it; unseen: the sweep found it gone.';
+comment on column roster.mirror.baseline is 'Was there before Roster (or before Roster was allowed to write): its invitation is staged until a person releases it.';
+comment on column roster.mirror.look_wanted is 'Auth0 is looked at before anything is created for this key.';
+comment on column roster.mirror.conflict is 'Auth0 said that the account exists already; what is there is being settled.';
+comment on column roster.mirror.generation is 'Raised by every change; a result is final only for the generation it was claimed at.';
+comment on column roster.mirror.due is 'The reactor has to look at this user.';
+comment on column roster.mirror.lease_by is 'The reactor that is at it. Null: nobody.';
+comment on column roster.mirror.error_code is 'Stable code of the last failure. Null: none since the last success.';
+comment on column roster.mirror.disputed is 'Why a person has to decide (roster.link). Null: nothing is disputed.';
+comment on column roster.mirror.removal_verdict is 'What a person said of a held removal: released, or kept until the row changes again.';
+comment on column roster.mirror.invite_epoch is 'How many invitations are wanted in the life of this account; at most one mail goes out for each.';
+comment on column roster.mirror.synced_at is 'When Auth0 was last known to agree with the row.';
+comment on index roster.mirror_due is 'Serves claim: lane by lane, oldest first.';
+comment on index roster.mirror_removed is 'Serves the removal guard.';
+
+create table roster.accounts (
+    auth0_user_id text constraint accounts_id_is_the_key primary key,
+    user_key text not null,
+    incarnation integer not null,
+    origin text not null constraint accounts_origin_is_known check (origin in ('made', 'adopted', 'further')),
+    state text not null constraint accounts_state_is_known check (state in ('chosen', 'linked', 'missing', 'gone')),
+    email text,
+    email_verified boolean,
+    name text,
+    blocked boolean not null default false,
+    app_metadata jsonb not null default '{}',
+    user_metadata jsonb not null default '{}',
+    observed_at timestamptz,
+    blocked_by_us boolean not null default false,
+    removed_at timestamptz,
+    removal_released boolean not null default false,
+    call_id uuid,
+    call_action text,
+    call_deadline timestamptz,
+    created_at timestamptz not null default now(),
+    constraint accounts_call_is_whole check ((call_id is null) = (call_action is null) and (call_id is null) = (call_deadline is null)),
+    constraint accounts_metadata_are_objects check (jsonb_typeof(app_metadata) = 'object' and jsonb_typeof(user_metadata) = 'object')
+);
+
+-- At most one account of a person has its address changed and is ever deleted.
+create unique index accounts_one_primary on roster.accounts (user_key, incarnation) where origin <> 'further' and state <> 'gone';
+-- Serves the planner: all accounts of a key.
+create index accounts_by_user on roster.accounts (user_key);
+-- Serves "who of ours holds this address".
+create index accounts_by_email on roster.accounts (lower(email)) where state <> 'gone';
+-- Serves the removal guard: removals done in its window.
+create index accounts_by_removal on roster.accounts (removed_at) where removed_at is not null;
+
+comment on table roster.accounts is 'One row per Auth0 account that Roster linked to a user: what of it was last observed, and the call in flight.';
+comment on column roster.accounts.incarnation is 'Which person of the key it belongs to; accounts of a past one are only ever blocked or deleted.';
+comment on column roster.accounts.origin is 'made: created by Roster; adopted: found in the connection; further: another log-in of the same person, such as Google.';
+comment on column roster.accounts.state is 'chosen: the id stands, the account is not known to exist; linked; missing: Auth0 did not find it, to be looked for; gone.';
+comment on column roster.accounts.email is 'As Auth0 last showed it.';
+comment on column roster.accounts.app_metadata is 'The keys Roster owns, as Auth0 last showed them.';
+comment on column roster.accounts.observed_at is 'When Auth0 last showed this account. Null: never.';
+comment on column roster.accounts.blocked_by_us is 'Roster set the block; only such a block is ever lifted by Roster.';
+comment on column roster.accounts.removed_at is 'When Roster last blocked or deleted it as a removal; the guard counts these. Null: not removed.';
+comment on column roster.accounts.removal_released is 'That removal had been released by a person, so the guard does not count it.';
+comment on column roster.accounts.call_id is 'A call to Auth0 whose end is not recorded; after call_deadline the account is looked at. Null: none.';
+comment on index roster.accounts_one_primary is 'At most one account of a person is the primary one.';
+comment on index roster.accounts_by_user is 'Serves the planner: all accounts of a key.';
+comment on index roster.accounts_by_email is 'Serves the question who of ours holds an address.';
+comment on index roster.accounts_by_removal is 'Serves the removal guard.';

@@ -1,0 +1,441 @@
+//! A private PostgreSQL, made in a temporary directory and gone without a trace afterwards.
+//!
+//! Promises:
+//! * It harms nothing: own directory, own free port on 127.0.0.1, a random password there; without a password only
+//!   through the socket in its directory, which nobody else may enter. As root it runs under an unprivileged user.
+//! * It leaves nothing: [`Cluster::stop`] and `Drop` end the server and remove the directory, and when our process dies
+//!   in any other way, SIGKILL included, a small shell does the same (see [`Watchdog`]).
+//! * No wait is without a limit, and a server that does not come up shows its own log.
+//!
+//! It is not meant for data that somebody wants to keep.
+
+mod binaries;
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, User, geteuid},
+};
+use tempfile::TempDir;
+
+pub use binaries::Binaries;
+
+/// A fast machine needs less than a second for each; a busy one in CI has needed ten.
+const INITDB_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Sessions are cut at once by a fast stop; what takes longer is the last checkpoint.
+const FAST_STOP_LIMIT: Duration = Duration::from_secs(10);
+const IMMEDIATE_STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Somebody may take the free port between our look and the server's start.
+const PORT_TRIES: usize = 5;
+const POLL: Duration = Duration::from_millis(10);
+/// The superuser's name, whoever the operating system's user is.
+const SUPERUSER: &str = "postgres";
+
+/// What a private server is for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whether committed rows survive a crash of the machine. Tests do without and are faster.
+    pub durable: bool,
+    /// Further lines for `postgresql.conf`, such as `("max_prepared_transactions", "10")`.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Adds or overrides one server setting.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A running private server. Dropping it ends the server and removes its data.
+#[derive(Debug)]
+pub struct Cluster {
+    // Fields are dropped in this order; `Drop` has stopped the server before.
+    server: Child,
+    port: u16,
+    password: String,
+    version: u32,
+    dir: TempDir,
+    _watchdog: Watchdog,
+}
+
+impl Cluster {
+    /// Makes and starts a server; takes one to two seconds.
+    ///
+    /// # Errors
+    /// When no PostgreSQL is installed (the text says which command installs it), or with the server's log.
+    pub async fn start(options: Options) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::start_blocking(&options)).await?
+    }
+
+    /// As [`Cluster::start`], for callers without a runtime.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_blocking(options: &Options) -> Result<Self> {
+        let binaries = Binaries::find()?;
+        let account = Account::choose()?;
+        let dir = directory(&account)?;
+        // From here on even our sudden death leaves nothing behind.
+        let watchdog = Watchdog::start(dir.path())?;
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        initdb(&binaries, &account, dir.path(), &password)?;
+        configure(dir.path(), options)?;
+
+        for attempt in 1.. {
+            let port = free_port()?;
+            match launch(&binaries, &account, dir.path(), port)? {
+                Launched::Running(server) => {
+                    return Ok(Self {
+                        server,
+                        port,
+                        password,
+                        version: binaries.version,
+                        dir,
+                        _watchdog: watchdog,
+                    });
+                }
+                Launched::PortTaken if attempt < PORT_TRIES => {}
+                Launched::PortTaken => break,
+            }
+        }
+        bail!("no free port was found for a private PostgreSQL in {PORT_TRIES} tries")
+    }
+
+    /// The connection string for a database over TCP, with the password: for people, programs and proxies.
+    pub fn url(&self, dbname: &str) -> String {
+        let Self { password, port, .. } = self;
+        format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/{dbname}")
+    }
+
+    /// The connection string through the private socket: no password to negotiate, so it connects faster.
+    pub fn socket_url(&self, dbname: &str) -> String {
+        let socket = self.dir.path().to_string_lossy().replace('/', "%2F");
+        format!("postgres://{SUPERUSER}@{socket}:{}/{dbname}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's major version.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The server's process id, for tests that stop and continue it.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// Ends the server in an orderly way (within 15 s, the last of it by force) and removes its data.
+    pub async fn stop(self) {
+        // `Drop` does it, off the runtime's threads.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
+    fn stop_server(&mut self) {
+        let steps = [
+            (Signal::SIGINT, FAST_STOP_LIMIT),
+            (Signal::SIGQUIT, IMMEDIATE_STOP_LIMIT),
+            (Signal::SIGKILL, IMMEDIATE_STOP_LIMIT),
+        ];
+        for (signal, limit) in steps {
+            // Our own child that was not waited for yet: the number cannot belong to anybody else.
+            if matches!(self.server.try_wait(), Ok(None)) {
+                let _ = kill(pid_of(&self.server), signal);
+                let _ = wait_for(&mut self.server, limit);
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop_server();
+    }
+}
+
+/// The unprivileged user that PostgreSQL insists on, if we are root.
+struct Account(Option<User>);
+
+impl Account {
+    fn choose() -> Result<Self> {
+        if !geteuid().is_root() {
+            return Ok(Self(None));
+        }
+        for name in ["postgres", "nobody"] {
+            if let Some(user) = User::from_name(name)? {
+                return Ok(Self(Some(user)));
+            }
+        }
+        bail!(
+            "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as"
+        )
+    }
+
+    fn own(&self, path: &Path) -> Result<()> {
+        if let Some(user) = &self.0 {
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            chown(path, Some(uid), Some(gid))
+                .with_context(|| format!("could not give {} to {}", path.display(), user.name))?;
+        }
+        Ok(())
+    }
+
+    /// A command under this account, out of reach of the terminal's Ctrl-C and of the caller's `PG…` variables.
+    fn command(&self, program: &Path, dir: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(dir)
+            .process_group(0)
+            .stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command.env("LC_ALL", "C");
+        if let Some(user) = &self.0 {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+}
+
+/// Ends the server and removes its directory when our process is gone, however it went.
+///
+/// It is a shell that waits for the end of its input, whose other end only we hold. That works for a panic in a test, a
+/// static that is never dropped, and SIGKILL; `PR_SET_PDEATHSIG` would not, since it follows the *thread* that started
+/// the server, is Linux only and cannot remove a directory.
+#[derive(Debug)]
+struct Watchdog {
+    shell: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Watchdog {
+    /// `$1` is the directory. The pid file is the server's own: it is there while a server is.
+    const SCRIPT: &str = r#"
+        trap '' HUP INT TERM QUIT
+        read -r _
+        if pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null); then
+            kill -QUIT "$pid" 2>/dev/null
+        fi
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            rm -rf "$1" 2>/dev/null
+            sleep 0.1
+            [ -e "$1" ] || exit 0
+        done
+    "#;
+
+    fn start(dir: &Path) -> Result<Self> {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", Self::SCRIPT, "roster-watchdog"])
+            .arg(dir)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("could not start /bin/sh")?;
+        let input = shell.stdin.take();
+        Ok(Self { shell, input })
+    }
+}
+
+impl Drop for Watchdog {
+    /// The directory is gone by now, so the shell has little to do.
+    fn drop(&mut self) {
+        drop(self.input.take());
+        if !matches!(
+            wait_for(&mut self.shell, Duration::from_secs(2)),
+            Ok(Some(_))
+        ) {
+            let _ = self.shell.kill();
+            let _ = self.shell.wait();
+        }
+    }
+}
+
+/// A directory nobody else may enter, with a path short enough for a Unix socket in it (107 bytes, 103 on macOS).
+fn directory(account: &Account) -> Result<TempDir> {
+    let usual = std::env::temp_dir();
+    // Root's own TMPDIR may be closed to the user that the server runs as.
+    let base = if account.0.is_some() || usual.as_os_str().len() > 60 {
+        PathBuf::from("/tmp")
+    } else {
+        usual
+    };
+    let dir = tempfile::Builder::new()
+        .prefix("roster-pg-")
+        .tempdir_in(&base)
+        .with_context(|| format!("could not make a directory in {}", base.display()))?;
+    account.own(dir.path())?;
+    Ok(dir)
+}
+
+fn initdb(binaries: &Binaries, account: &Account, dir: &Path, password: &str) -> Result<()> {
+    let password_file = dir.join("password");
+    fs::write(&password_file, password)?;
+    account.own(&password_file)?;
+    let log = dir.join("initdb.log");
+    let mut child = account
+        .command(&binaries.initdb(), dir)
+        .arg("--pgdata")
+        .arg(dir.join("data"))
+        .arg("--pwfile")
+        .arg(&password_file)
+        .args([
+            "--username",
+            SUPERUSER,
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+        ])
+        .args(["--encoding=UTF8", "--no-locale", "--no-sync"])
+        .stdout(File::create(&log)?)
+        .stderr(File::options().append(true).open(&log)?)
+        .spawn()
+        .with_context(|| format!("could not run {}", binaries.initdb().display()))?;
+    let ended = wait_for(&mut child, INITDB_LIMIT)?;
+    fs::remove_file(&password_file)?;
+    match ended {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("initdb ended with {status}:\n{}", tail(&log)),
+        None => {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!(
+                "initdb was not done after {INITDB_LIMIT:?}:\n{}",
+                tail(&log)
+            )
+        }
+    }
+}
+
+/// Appends to `postgresql.conf`, where the last of equal settings counts.
+fn configure(dir: &Path, options: &Options) -> Result<()> {
+    let mut lines = vec![
+        ("listen_addresses".to_owned(), "127.0.0.1".to_owned()),
+        (
+            "unix_socket_directories".to_owned(),
+            dir.to_string_lossy().into_owned(),
+        ),
+        ("unix_socket_permissions".to_owned(), "0700".to_owned()),
+        ("logging_collector".to_owned(), "off".to_owned()),
+    ];
+    if !options.durable {
+        for name in ["fsync", "synchronous_commit", "full_page_writes"] {
+            lines.push((name.to_owned(), "off".to_owned()));
+        }
+    }
+    lines.extend(options.settings.iter().cloned());
+    let text: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
+        .collect();
+
+    let path = dir.join("data/postgresql.conf");
+    let mut conf = fs::read_to_string(&path)?;
+    conf.push_str(&text);
+    // Written in place: the file stays the server's own.
+    fs::write(&path, conf).context("could not write postgresql.conf")
+}
+
+fn free_port() -> Result<u16> {
+    let probe =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    Ok(probe.local_addr()?.port())
+}
+
+enum Launched {
+    Running(Child),
+    PortTaken,
+}
+
+fn launch(binaries: &Binaries, account: &Account, dir: &Path, port: u16) -> Result<Launched> {
+    let log = dir.join("server.log");
+    let mut server = account
+        .command(&binaries.postgres(), dir)
+        .arg("-D")
+        .arg(dir.join("data"))
+        .args(["-p", &port.to_string()])
+        .stdout(File::create(&log)?)
+        .stderr(File::options().append(true).open(&log)?)
+        .spawn()
+        .with_context(|| format!("could not run {}", binaries.postgres().display()))?;
+
+    let deadline = Instant::now() + START_LIMIT;
+    while Instant::now() < deadline {
+        if let Some(status) = server.try_wait()? {
+            let said = tail(&log);
+            if said.contains("could not create any TCP/IP sockets")
+                || said.contains("already in use")
+            {
+                return Ok(Launched::PortTaken);
+            }
+            bail!("the private PostgreSQL ended with {status}:\n{said}");
+        }
+        if is_ready(dir) {
+            return Ok(Launched::Running(server));
+        }
+        std::thread::sleep(POLL);
+    }
+    let _ = kill(pid_of(&server), Signal::SIGQUIT);
+    if wait_for(&mut server, IMMEDIATE_STOP_LIMIT)?.is_none() {
+        let _ = server.kill();
+        let _ = server.wait();
+    }
+    bail!(
+        "the private PostgreSQL was not ready after {START_LIMIT:?}:\n{}",
+        tail(&log)
+    )
+}
+
+/// The eighth line of the pid file is the server's state; `pg_ctl --wait` reads it too.
+fn is_ready(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("data/postmaster.pid")).is_ok_and(|text| {
+        text.lines()
+            .nth(7)
+            .is_some_and(|state| state.trim() == "ready")
+    })
+}
+
+/// Waits for a child without blocking for ever; `None` when the limit was reached.
+fn wait_for(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// The end of a log file, for an error message.
+fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}

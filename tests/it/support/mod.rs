@@ -1,0 +1,5 @@
+//! What stories need and should not have to say: databases, tenants, the application under test.
+
+pub(crate) mod database;
+
+pub(crate) use database::Database;

@@ -1,0 +1,69 @@
+-- Who may do what. Roles are made where this user may make them; otherwise migrate prints the statements for someone who may.
+--
+-- roster_owner (NOLOGIN) owns what Roster made, so that captures run with its rights and nobody logs in as it.
+-- roster_reactor, roster_server, roster_reader and roster_operator (NOLOGIN) are granted to the log-ins you make.
+-- Whoever edits users needs no right here at all.
+do $$
+declare
+    me constant text := current_user;
+    thing record;
+begin
+    if not exists (select from pg_roles where rolname = 'roster_owner') or not pg_has_role(me, 'roster_owner', 'member') then
+        return;
+    end if;
+    execute format('grant usage, create on schema roster to roster_owner');
+    grant select on roster.desired_users to roster_owner;
+    for thing in
+        select c.relname, c.relkind from pg_class c
+        where c.relnamespace = 'roster'::regnamespace and c.relkind in ('r', 'v') and c.relname not in ('desired_users', 'migrations')
+            and pg_get_userbyid(c.relowner) <> 'roster_owner'
+    loop
+        execute format('alter %s roster.%I owner to roster_owner', case thing.relkind when 'v' then 'view' else 'table' end, thing.relname);
+    end loop;
+    for thing in
+        select p.oid::regprocedure as name from pg_proc p
+        where p.pronamespace = 'roster'::regnamespace and p.proname <> 'write_back'
+            and p.proname not in ('watch', 'unwatch', 'detach', 'attach') and pg_get_userbyid(p.proowner) <> 'roster_owner'
+    loop
+        execute format('alter function %s owner to roster_owner', thing.name);
+    end loop;
+    if exists (select from pg_type where typname = 'lane' and typnamespace = 'roster'::regnamespace and pg_get_userbyid(typowner) <> 'roster_owner') then
+        alter type roster.lane owner to roster_owner;
+    end if;
+    -- Whoever migrates goes on managing what it watches.
+    execute format('grant all on all tables in schema roster to %I', me);
+end
+$$;
+
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'roster_reactor') then
+        grant usage on schema roster to roster_reactor;
+        grant select, insert, update, delete on all tables in schema roster to roster_reactor;
+        grant execute on all functions in schema roster to roster_reactor;
+        revoke execute on function roster.watch(regclass, text, text[], text), roster.unwatch(regclass), roster.detach(), roster.attach()
+            from roster_reactor;
+    end if;
+    if exists (select from pg_roles where rolname = 'roster_server') then
+        grant usage on schema roster to roster_server;
+        grant select on roster.desired_users, roster.mirror, roster.accounts, roster.changes, roster.settings to roster_server;
+        grant execute on function roster.follow(text, text, text), roster.revision() to roster_server;
+    end if;
+    if exists (select from pg_roles where rolname = 'roster_reader') then
+        grant usage on schema roster to roster_reader;
+        grant select on all tables in schema roster to roster_reader;
+        grant execute on function roster.revision(), roster.wait(interval) to roster_reader;
+    end if;
+    if exists (select from pg_roles where rolname = 'roster_operator') then
+        grant usage on schema roster to roster_operator;
+        grant select on all tables in schema roster to roster_operator;
+        grant execute on function
+            roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(), roster.pause(text), roster.resume(),
+            roster.set_mode(text), roster.release_held(text), roster.discard_held(text), roster.link(text, text), roster.unlink(text),
+            roster.invite(text), roster.revision(), roster.wait(interval)
+        to roster_operator;
+    end if;
+end
+$$;
+
+comment on schema roster is 'Roster: mirrors users to Auth0 and answers who may do what. Start with: select * from roster.status;';

@@ -1,0 +1,157 @@
+-- Fold: takes new changes over into roster.mirror, in order, many changes of one user into one.
+--
+-- Guarantees: one folder at a time (an advisory lock), so the order of changes is kept; a change is folded in the transaction that
+-- marks it folded; each fold raises the generation of the users it names, so that a result of an older look cannot end the new one.
+--
+-- Who is the same person is decided here, since it needs history: a key whose row was deleted and inserted again by one transaction, or
+-- with the same address, means the same person still; otherwise the key starts a new incarnation, and the old account is another's.
+create or replace function roster.fold(batch integer default 500, out folded integer, out looked_at_everybody boolean)
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    ids bigint[];
+    mass constant integer := 200; -- a statement that concerns more users than this goes to the bulk lane
+begin
+    folded := 0;
+    looked_at_everybody := false;
+    if not pg_try_advisory_xact_lock(1380930374, 1) then
+        return; -- another reactor is folding and will see what we see
+    end if;
+
+    select array_agg(c.id), count(*), coalesce(bool_or(c.user_keys is null), false)
+    into ids, folded, looked_at_everybody
+    from (select id, user_keys from roster.changes where folded_at is null order by id limit batch) c;
+    if folded = 0 then
+        return;
+    end if;
+
+    insert into roster.mirror as m (
+        user_key, incarnation, email, removed_txid, removed_by, removed_at, removal_verdict, baseline, look_wanted, lane, due, due_since
+    )
+    with change as (
+        select * from roster.changes where id = any (ids)
+    ),
+    event as (
+        select c.id, c.op, c.txid, c.changed_at, k.user_key, 'added' as kind, null as removed_by
+        from change c cross join unnest(case when c.op = 'insert' then c.user_keys else c.keys_added end) k (user_key)
+        where c.of_users
+        union all
+        select c.id, c.op, c.txid, c.changed_at, k.user_key, 'removed', case when c.op = 'delete' then 'delete' else 'key change' end
+        from change c cross join unnest(case when c.op = 'delete' then c.user_keys else c.keys_removed end) k (user_key)
+        where c.of_users
+        union all
+        select c.id, c.op, c.txid, c.changed_at, gone.user_key, 'removed', 'truncate'
+        from change c cross join roster.mirror gone
+        where c.of_users and c.op = 'truncate' and gone.removed_txid is null
+        union all
+        select c.id, c.op, c.txid, c.changed_at, k.user_key, case when cardinality(c.user_keys) > mass then 'in mass' else 'named' end, null
+        from change c cross join unnest(c.user_keys) k (user_key)
+    ),
+    -- Each coming and going beside the one before it; before the first one stands what the mirror remembers.
+    coming_and_going as (
+        select e.*,
+            coalesce(lag(e.txid) over before_it, old.removed_txid) as txid_before,
+            coalesce(lag(e.kind) over before_it, case when old.removed_txid is not null then 'removed' end) as kind_before,
+            row_number() over (partition by e.user_key order by e.id desc) as from_the_end
+        from event e left join roster.mirror old on old.user_key = e.user_key
+        where e.kind in ('added', 'removed')
+        window before_it as (partition by e.user_key order by e.id)
+    ),
+    turned as (
+        select user_key,
+            bool_or(kind = 'added' and kind_before = 'removed' and txid_before <> txid) as came_back,
+            max(kind) filter (where from_the_end = 1) as last_kind,
+            max(txid::text) filter (where from_the_end = 1) as last_txid,
+            max(changed_at) filter (where from_the_end = 1) as last_at,
+            max(removed_by) filter (where from_the_end = 1) as last_removed_by
+        from coming_and_going
+        group by user_key
+    ),
+    named as (
+        select user_key, bool_and(kind <> 'named') and bool_or(kind = 'in mass') as in_mass, min(changed_at) as since,
+            -- A control function says "look again"; it is no news about who the person is, unless a person linked it.
+            bool_or(op in ('insert', 'update', 'delete', 'truncate', 'link')) as is_news
+        from event
+        group by user_key
+    ),
+    seen as (
+        select n.user_key, n.in_mass, n.since, old.user_key is null as is_new, d.user_key is not null as is_desired, d.blocked,
+            case when n.is_news or old.email is null then coalesce(lower(d.email), old.email) else old.email end as email,
+            case when not n.is_news then old.removal_verdict end as removal_verdict,
+            t.came_back and d.user_key is not null
+                and lower(d.email) is distinct from coalesce(old.email, (
+                    select lower(a.email) from roster.accounts a
+                    where a.user_key = n.user_key and a.incarnation = old.incarnation and a.origin <> 'further' and a.state <> 'gone'
+                )) as is_another_person,
+            case
+                when t.last_kind = 'removed' then t.last_removed_by
+                when d.user_key is not null then null
+                when t.last_kind = 'added' then 'scope'
+                else coalesce(old.removed_by, 'scope')
+            end as removed_by,
+            case when t.last_kind = 'removed' then t.last_txid::xid8 when t.last_kind is null and d.user_key is null then old.removed_txid end as removed_txid,
+            case when t.last_kind = 'removed' then t.last_at else coalesce(old.removed_at, now()) end as removed_at,
+            coalesce(old.incarnation, 1) as incarnation
+        from named n
+        left join roster.mirror old on old.user_key = n.user_key
+        left join roster.desired_users d on d.user_key = n.user_key
+        left join turned t on t.user_key = n.user_key
+        -- A key without row, mirror or account concerns nobody.
+        where old.user_key is not null or d.user_key is not null
+    )
+    select s.user_key,
+        s.incarnation + coalesce(s.is_another_person, false)::integer,
+        s.email,
+        s.removed_txid,
+        s.removed_by,
+        case when s.removed_by is not null then s.removed_at end,
+        s.removal_verdict,
+        s.is_new and settings.mode = 'observe',
+        s.is_new and settings.mode = 'observe',
+        case
+            when not s.is_desired or s.blocked or s.is_another_person then 'removal'
+            when s.in_mass then 'bulk'
+            when exists (
+                select from roster.accounts a
+                where a.user_key = s.user_key and a.incarnation = s.incarnation and a.state = 'linked' and a.origin <> 'further'
+            ) then 'update'
+            else 'creation'
+        end::roster.lane,
+        true,
+        s.since
+    from seen s cross join roster.settings
+    order by s.user_key
+    on conflict (user_key) do update set
+        incarnation = excluded.incarnation,
+        email = excluded.email,
+        removed_txid = excluded.removed_txid,
+        removed_by = excluded.removed_by,
+        removed_at = excluded.removed_at,
+        lane = case when m.due then least(m.lane, excluded.lane) else excluded.lane end,
+        generation = m.generation + 1,
+        due = true,
+        due_since = case when m.due then m.due_since else excluded.due_since end,
+        attempts = 0,
+        next_attempt_at = null,
+        error_code = null, error_class = null, error_detail = null, error_at = null,
+        disputed = null,
+        conflict = false,
+        removal_verdict = excluded.removal_verdict,
+        -- Another person starts from nothing: no baseline, no invitation yet.
+        baseline = m.baseline and excluded.incarnation = m.incarnation,
+        look_wanted = m.look_wanted and excluded.incarnation = m.incarnation,
+        invite_epoch = case when excluded.incarnation = m.incarnation then m.invite_epoch else 0 end;
+
+    update roster.changes set folded_at = clock_timestamp() where id = any (ids);
+
+    if looked_at_everybody then
+        perform roster.sweep();
+    end if;
+end
+$function$;
+
+revoke execute on function roster.fold(integer) from public;
+
+comment on function roster.fold(integer) is
+    'Takes the next new changes over into roster.mirror. Says how many, and whether one of them made it look at everybody.';

@@ -1,0 +1,46 @@
+-- The removal guard, in numbers: is what is to be blocked or deleted now more than a routine day's worth?
+--
+-- Read at most once by a plan, and only when a removal is in it: it compares all accounts with all users.
+create or replace view roster.guard as
+with removal as materialized (
+    -- What is to be removed now: no row, another person's row, or a blocked one; not what a person released or kept.
+    select a.auth0_user_id
+    from roster.accounts a
+    join roster.mirror m on m.user_key = a.user_key
+    left join roster.desired_users d on d.user_key = a.user_key
+    where a.state in ('linked', 'missing') and not a.blocked
+        and m.removal_verdict is null
+        and (d.user_key is null or a.incarnation <> m.incarnation or d.blocked)
+        -- Somebody else's live row takes it over: not a removal.
+        and (d.user_key is not null or not exists (
+            select from roster.desired_users other
+            where lower(other.email) = lower(a.email) and not other.blocked and other.user_key <> a.user_key
+        ))
+),
+number as materialized (
+    select
+        (select count(*) from removal) as due,
+        (select count(*) from roster.accounts a cross join roster.settings s
+            where a.removed_at > now() - s.guard_window and not a.removal_released) as done,
+        (select count(*) from roster.accounts a where a.state in ('linked', 'missing') and not a.blocked_by_us) as unblocked
+)
+select
+    n.due,
+    n.done,
+    n.active,
+    n.allowed,
+    case
+        when n.nobody_left then 'the users table is empty'
+        when n.due + n.done > n.allowed then
+            format('%s removals due and %s done in the last %s, allowed are %s of %s active', n.due, n.done, n.guard_window, n.allowed, n.active)
+    end as held_because
+from (
+    select c.*, c.unblocked + c.done as active, s.guard_window,
+        greatest(s.guard_removals_min, floor(s.guard_removals_share * (c.unblocked + c.done))::bigint) as allowed,
+        not exists (select from roster.desired_users) as nobody_left
+    from number c cross join roster.settings s
+    offset 0 -- computed once, not once per mention
+) n;
+
+comment on view roster.guard is 'The removal guard in numbers: removals due, done in the window, active accounts, how many are allowed, and why all are held. Null: they are not.';
+comment on column roster.guard.held_because is 'Why every removal waits for roster.release_held(). Null: none waits for its number.';

@@ -1,0 +1,377 @@
+-- The planner: desired against observed, as rows. The reactor executes exactly those that are `due`; everybody else reads the same rows.
+--
+-- Three kinds of rows make a plan, a view each: what an account needs (plan_of_accounts), what a user without an account needs
+-- (plan_of_users), and the mails still wanted (plan_of_invitations). roster.plan gives each its state. A filter on user_key reaches
+-- the indexes of all of them, so the plan of one user is quick, also inside a DBA's open transaction.
+--
+-- Each `offset 0` keeps the planner from writing a computed value out again at each mention of it: without them the plan of one user
+-- takes five times as long.
+
+-- Why Auth0 could not accept this row; null if it could. Limits: Auth0's user profile structure (address at most 254, local part 64).
+create or replace function roster.row_fault(email text) returns text
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+return case
+    when email is null or email = '' then 'email_missing'
+    when length(email) > 254 or length(split_part(email, '@', 1)) > 64 then 'email_too_long'
+    when email !~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:].]+$' then 'email_invalid'
+end;
+
+comment on function roster.row_fault(text) is 'Why Auth0 could not accept a row with this address, as an error code. Null: it could.';
+
+-- Desired top-level metadata keys that differ from the observed ones, as {"app_metadata.role": {"from": …, "to": …}}.
+create or replace function roster.metadata_changes(prefix text, desired jsonb, observed jsonb) returns jsonb
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+return case when desired = observed then '{}'::jsonb else (
+    select coalesce(jsonb_object_agg(prefix || k.key, jsonb_build_object('from', observed -> k.key, 'to', desired -> k.key)), '{}')
+    from (select jsonb_object_keys(desired) union select jsonb_object_keys(observed)) k (key)
+    where (desired -> k.key) is distinct from (observed -> k.key)
+) end;
+
+comment on function roster.metadata_changes(text, jsonb, jsonb) is 'The metadata keys that differ, each with "from" and "to".';
+
+-- What app_metadata is to hold for a user: the view's own column, role and permissions.
+create or replace function roster.owned_app_metadata(app_metadata jsonb, role text, permissions text[]) returns jsonb
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+return jsonb_strip_nulls(
+    coalesce(app_metadata, '{}') || jsonb_build_object('role', role, 'permissions', to_jsonb(coalesce(permissions, '{}')))
+);
+
+comment on function roster.owned_app_metadata(jsonb, text, text[]) is 'What app_metadata is to hold for a user: the view''s own keys, role and permissions.';
+
+-- Addresses that wait for each other: follows from one account to the holder of the address it wants, and on.
+create or replace function roster.address_cycle(account text) returns text[]
+    language sql stable
+    set search_path = pg_catalog, pg_temp
+begin atomic
+    with recursive waits as (
+        select a.auth0_user_id as id, a.user_key, 1 as step
+        from roster.accounts a where a.auth0_user_id = account
+        union all
+        select h.auth0_user_id, h.user_key, w.step + 1
+        from waits w
+        join roster.desired_users d on d.user_key = w.user_key
+        join roster.accounts h on lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state <> 'gone' and h.user_key <> w.user_key
+        where w.step < 50 and (w.step = 1 or w.id <> account)
+    )
+    select case when bool_or(step > 1 and id = account) then array_agg(distinct id) end from waits;
+end;
+
+comment on function roster.address_cycle(text) is 'The accounts that wait for each other''s address in a circle with this one. Null: no circle.';
+
+create or replace view roster.plan_of_accounts as
+select
+    a.user_key,
+    a.auth0_user_id,
+    coalesce(d.email, a.email) as email,
+    what.action,
+    case
+        when what.action in ('block', 'delete', 'move aside') then 'removal'
+        when what.action = 'create' then 'creation'
+        when what.action = 'look' and not live.live then 'removal'
+        else 'update'
+    end as lane,
+    case
+        when live.live and what.action not in ('look', 'block') and d.auth0_user_id is distinct from a.auth0_user_id
+            and d.auth0_user_id is not null and a.origin <> 'further' then 'disputed'
+        when live.live and what.action not in ('look', 'block') and wanted.fault is not null then 'parked'
+        when live.live and what.action not in ('look', 'block') and m.email is distinct from lower(d.email) and unseen.unseen then 'disputed'
+        when holder.user_key is not null and holder.wants_it_too then 'disputed'
+    end as verdict,
+    case
+        when a.call_id is not null and a.call_deadline > now() then 'a call is in flight'
+        when holder.user_key is not null and not breaker.breaks then format('the address is still held by user %s', holder.user_key)
+        when taker.user_key is not null then format('user %s takes this account over', taker.user_key)
+        when what.action = 'delete' and m.removed_at + s.delete_after > now() then 'the account is deleted later'
+    end as waits_for,
+    case
+        when a.call_id is not null then a.call_deadline
+        when what.action = 'delete' then m.removed_at + s.delete_after
+    end as due_at,
+    case
+        when a.call_id is not null then format('the answer to %s was not recorded', a.call_action)
+        when a.state = 'missing' then 'Auth0 does not find the account'
+        when what.action = 'look' and m.conflict then 'Auth0 said that the account exists already'
+        when what.action = 'look' then 'Auth0 has not been looked at yet'
+        when what.action in ('block', 'delete') and not live.live then
+            case when d.user_key is not null and a.incarnation <> m.incarnation then 'the key now means another person'
+                else format('the row is gone (%s)', coalesce(m.removed_by, 'not folded yet')) end
+        when what.action = 'block' then 'the row is blocked'
+        when what.action = 'move aside' and live.live then 'addresses are exchanged in a circle'
+        when what.action = 'move aside' then 'a live user claims the address'
+        when live.live and d.auth0_user_id is distinct from a.auth0_user_id and d.auth0_user_id is not null and a.origin <> 'further'
+            then format('the row names %s', d.auth0_user_id)
+        when wanted.fault is not null then wanted.fault
+        when m.email is distinct from lower(d.email) and unseen.unseen then 'the address changed and nobody saw how'
+        when holder.wants_it_too then format('user %s has the same address', holder.user_key)
+    end as reason,
+    case
+        when what.action = 'block' then jsonb_build_object('blocked', jsonb_build_object('from', false, 'to', true)) || case when live.live then wanted.changes else '{}' end
+        when what.action = 'unblock' then jsonb_build_object('blocked', jsonb_build_object('from', true, 'to', false)) || wanted.changes
+        when what.action = 'move aside' then jsonb_build_object('email', jsonb_build_object(
+            'from', a.email, 'to', format('aside-%s@roster.invalid', md5(a.auth0_user_id))))
+        when what.action in ('create', 'update') then wanted.changes
+        else '{}'
+    end as changes,
+    what.action in ('block', 'delete') as is_removal,
+    a.role_removed as removed_role
+from (select *, app_metadata ->> 'role' as role_removed from roster.accounts where state <> 'gone') a
+join roster.mirror m on m.user_key = a.user_key
+left join roster.desired_users d on d.user_key = a.user_key
+cross join roster.settings s
+cross join lateral (
+    select d.user_key is not null and a.incarnation = m.incarnation as live
+    offset 0
+) live
+-- The fields of a live account that are not as they should be.
+cross join lateral (
+    select
+        case when live.live and a.origin <> 'further' then roster.row_fault(d.email) end as fault,
+        case when not live.live then '{}'::jsonb else
+            case when a.origin <> 'further' and lower(d.email) is distinct from lower(a.email) or a.state = 'chosen'
+                then jsonb_build_object('email', jsonb_build_object('from', case when a.state <> 'chosen' then a.email end, 'to', lower(d.email))) else '{}' end
+            || case when a.origin <> 'further' and d.name <> '' and (left(d.name, 150) is distinct from a.name or a.state = 'chosen')
+                then jsonb_build_object('name', jsonb_build_object('from', case when a.state <> 'chosen' then a.name end, 'to', left(d.name, 150))) else '{}' end
+            || roster.metadata_changes('app_metadata.', roster.owned_app_metadata(d.app_metadata, d.role, d.permissions), a.app_metadata)
+            || roster.metadata_changes('user_metadata.', jsonb_strip_nulls(coalesce(d.user_metadata, '{}')), a.user_metadata)
+        end as changes
+    offset 0
+) wanted
+-- A live user of another key who would take this account over, asked only where it would otherwise be removed.
+left join lateral (
+    select other.user_key,
+        exists (
+            select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
+            where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
+        ) as has_an_account
+    from roster.desired_users other
+    where not live.live and a.origin <> 'further' and not other.blocked
+        and (d.user_key is null or other.user_key = a.user_key)
+        and (lower(other.email) = lower(a.email) or other.auth0_user_id = a.auth0_user_id)
+    limit 1
+) claimant on true
+cross join lateral (
+    select case when not claimant.has_an_account then claimant.user_key end as user_key
+    offset 0
+) taker
+cross join lateral (
+    select case
+        when a.call_id is not null or a.state = 'missing' then 'look'
+        when a.state = 'chosen' then case when live.live and not d.blocked then case when m.look_wanted then 'look' else 'create' end end
+        when a.observed_at is null then 'look'
+        when not live.live then
+            case
+                when not a.blocked then 'block'
+                when claimant.has_an_account and a.blocked_by_us and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
+                when s.delete_after is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
+            end
+        when d.blocked and not a.blocked then 'block'
+        when not d.blocked and a.blocked and a.blocked_by_us then 'unblock'
+        when wanted.changes <> '{}' then 'update'
+    end as action
+    offset 0
+) naive
+-- Who of ours still holds the address this account is to get, asked only where the address changes.
+left join lateral (
+    select h.user_key,
+        hd.user_key is not null and hm.incarnation = h.incarnation and lower(hd.email) = lower(d.email) as wants_it_too
+    from roster.accounts h
+    join roster.mirror hm on hm.user_key = h.user_key
+    left join roster.desired_users hd on hd.user_key = h.user_key
+    where naive.action in ('create', 'update', 'unblock') and wanted.changes ? 'email'
+        and lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state in ('linked', 'missing')
+        and h.auth0_user_id <> a.auth0_user_id
+    limit 1
+) holder on true
+cross join lateral (
+    select case when holder.user_key is null or holder.wants_it_too or a.state = 'chosen' then false else
+        coalesce(a.auth0_user_id = (select min(member) from unnest(roster.address_cycle(a.auth0_user_id)) member), false)
+    end as breaks
+    offset 0
+) breaker
+cross join lateral (
+    select case when breaker.breaks then 'move aside' else naive.action end as action
+    offset 0
+) what
+-- Is the row's address other than the one last folded, without a change that tells of it?
+cross join lateral (
+    select case when live.live and m.email is distinct from lower(d.email) then not exists (
+        select from roster.changes c where c.folded_at is null and c.user_keys @> array[a.user_key]
+    ) else false end as unseen
+    offset 0
+) unseen
+where what.action is not null;
+
+comment on view roster.plan_of_accounts is 'What each linked account needs; part of roster.plan.';
+
+create or replace view roster.plan_of_users as
+select
+    d.user_key,
+    coalesce(rekeyed.auth0_user_id, d.auth0_user_id) as auth0_user_id,
+    d.email,
+    what.action,
+    case when what.action = 'rekey' then 'removal' else 'creation' end as lane,
+    case
+        when what.action = 'create' and fault.fault is not null then 'parked'
+        when what.action in ('create', 'look') and holder.wants_it_too then 'disputed'
+        when what.action = 'create' and namesake.user_key is not null then 'disputed'
+    end as verdict,
+    case when what.action = 'create' and holder.user_key is not null then format('the address is still held by user %s', holder.user_key) end as waits_for,
+    null::timestamptz as due_at,
+    case
+        when what.action = 'rekey' then format('takes over the account of user %s', rekeyed.user_key)
+        when what.action = 'look' then 'Auth0 has not been looked at yet'
+        when fault.fault is not null then fault.fault
+        when holder.wants_it_too then format('user %s has the same address', holder.user_key)
+        when namesake.user_key is not null then format('user %s has the same address', namesake.user_key)
+    end as reason,
+    case when what.action = 'create' then
+        jsonb_build_object('email', jsonb_build_object('from', null, 'to', lower(d.email)))
+        || case when d.name <> '' then jsonb_build_object('name', jsonb_build_object('from', null, 'to', left(d.name, 150))) else '{}' end
+        || roster.metadata_changes('app_metadata.', roster.owned_app_metadata(d.app_metadata, d.role, d.permissions), '{}')
+        || roster.metadata_changes('user_metadata.', jsonb_strip_nulls(coalesce(d.user_metadata, '{}')), '{}')
+    else '{}' end as changes,
+    false as is_removal,
+    null::text as removed_role
+from roster.desired_users d
+cross join roster.settings s
+left join roster.mirror m on m.user_key = d.user_key
+-- An account of a key that has no row any more, or of a past person of this key, with this id or this address.
+left join lateral (
+    select a.user_key, a.auth0_user_id
+    from roster.accounts a
+    join roster.mirror am on am.user_key = a.user_key
+    where (lower(a.email) = lower(d.email) or a.auth0_user_id = d.auth0_user_id)
+        and a.origin <> 'further' and a.state in ('linked', 'missing') and a.call_id is null
+        and case when a.user_key = d.user_key then a.incarnation <> am.incarnation
+            else not exists (select from roster.desired_users other where other.user_key = a.user_key) end
+    order by a.auth0_user_id = d.auth0_user_id desc nulls last, a.auth0_user_id
+    limit 1
+) rekeyed on true
+cross join lateral (
+    select case
+        when rekeyed.auth0_user_id is not null then 'rekey'
+        when d.blocked then null
+        when coalesce(m.look_wanted, d.auth0_user_id is not null or s.mode = 'observe' or not exists (
+            -- Nobody saw this row being inserted.
+            select from roster.changes c where c.folded_at is null and c.user_keys @> array[d.user_key]
+        )) then 'look'
+        else 'create'
+    end as action
+    offset 0
+) what
+cross join lateral (select roster.row_fault(d.email) as fault offset 0) fault
+left join lateral (
+    select h.user_key,
+        hd.user_key is not null and hm.incarnation = h.incarnation and lower(hd.email) = lower(d.email) as wants_it_too
+    from roster.accounts h
+    join roster.mirror hm on hm.user_key = h.user_key
+    left join roster.desired_users hd on hd.user_key = h.user_key
+    where what.action in ('create', 'look') and lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state in ('linked', 'missing')
+    limit 1
+) holder on true
+-- Another row with the same address that has no account either: neither may be created first by chance.
+left join lateral (
+    select other.user_key from roster.desired_users other
+    where what.action = 'create' and lower(other.email) = lower(d.email) and other.user_key <> d.user_key
+    limit 1
+) namesake on true
+where what.action is not null
+    and not exists (
+        select from roster.accounts own
+        where own.user_key = d.user_key and own.incarnation = coalesce(m.incarnation, 1) and own.origin <> 'further' and own.state <> 'gone'
+    );
+
+comment on view roster.plan_of_users is 'What each user without an account needs; part of roster.plan.';
+
+create or replace view roster.plan_of_invitations as
+select
+    a.user_key,
+    a.auth0_user_id,
+    d.email,
+    'invite' as action,
+    'creation' as lane,
+    case
+        when i.state = 'staged' then 'staged'
+        when i.state in ('unknown', 'sending') and i.changed_at < now() - interval '1 minute' or i.state = 'unknown' then 'parked'
+    end as verdict,
+    case
+        when i.state = 'sending' then 'the mail is being asked for'
+        when lower(a.email) is distinct from lower(d.email) then 'the address is changing'
+    end as waits_for,
+    null::timestamptz as due_at,
+    case
+        when i.state = 'staged' then 'released by roster.invite()'
+        when i.state in ('unknown', 'sending') then 'the mail may have gone out; roster.invite() sends another'
+    end as reason,
+    '{}'::jsonb as changes,
+    false as is_removal,
+    null::text as removed_role
+from roster.accounts a
+join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation
+join roster.desired_users d on d.user_key = a.user_key
+cross join roster.settings s
+left join roster.invitations i on i.user_key = a.user_key and i.incarnation = a.incarnation and i.epoch = m.invite_epoch
+where m.invite_epoch > 0 and a.origin <> 'further' and a.state = 'linked' and a.call_id is null
+    and i.state is distinct from 'sent'
+    and s.invitation_send <> 'none' and not d.blocked and not a.blocked;
+
+comment on view roster.plan_of_invitations is 'Which invitations are still wanted; part of roster.plan.';
+
+create or replace view roster.plan as
+select
+    p.user_key,
+    p.auth0_user_id,
+    p.email,
+    p.action,
+    case
+        when p.verdict is not null then p.verdict
+        when m.disputed is not null and p.action in ('create', 'look', 'update', 'unblock', 'invite') then 'disputed'
+        when p.is_removal and m.removal_verdict = 'kept' then 'kept'
+        when held.because is not null then 'held'
+        when m.error_class = 'data' and p.action not in ('block', 'delete') then 'parked'
+        when s.paused_at is not null
+            or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
+            or s.mode = 'additive' and p.is_removal then 'suppressed'
+        when p.waits_for is not null or m.next_attempt_at > now() or m.lease_until > now() then 'waiting'
+        else 'due'
+    end as state,
+    p.lane,
+    coalesce(p.due_at, case when m.next_attempt_at > now() then m.next_attempt_at end) as due_at,
+    coalesce(
+        held.because,
+        case when m.disputed is not null then m.disputed end,
+        p.waits_for,
+        p.reason,
+        case when m.next_attempt_at > now() then format('tried again later after %s', m.error_code) end,
+        case when m.lease_until > now() then 'a reactor is at it' end
+    ) as reason,
+    p.changes
+from (
+    select * from roster.plan_of_accounts
+    union all
+    select * from roster.plan_of_users
+    union all
+    select * from roster.plan_of_invitations
+) p
+left join roster.mirror m on m.user_key = p.user_key
+cross join roster.settings s
+cross join lateral (
+    select case when p.is_removal and m.removal_verdict is distinct from 'released' then case
+        when m.removed_by = 'truncate' then 'the users table was truncated'
+        when lower(p.email) = any (s.guard_protected) or p.user_key = any (s.guard_protected) then 'this user is protected'
+        when p.removed_role = s.guard_admin_role
+            and (select count(*) from roster.desired_users d where d.role = s.guard_admin_role and not d.blocked) < s.guard_min_admins
+            then 'too few administrators would remain'
+        else (select g.held_because from roster.guard g)
+    end end as because
+    offset 0
+) held;
+
+comment on view roster.plan is
+    'What is to be done, row by row. state: due, waiting, held, disputed, parked, staged, kept, or suppressed (by mode or pause). The reactor executes exactly what is due.';
+comment on column roster.plan.action is 'look, create, invite, update, block, unblock, rekey, move aside or delete.';
+comment on column roster.plan.changes is 'Fields that will change in Auth0, each with "from" and "to".';
+comment on column roster.plan.due_at is 'Not before this time. Null: no such wait.';

@@ -1,0 +1,143 @@
+-- What operators look at: status, user_sync, problems, held, history.
+
+create or replace view roster.held as
+select p.user_key, p.auth0_user_id, p.email, p.action, p.reason, coalesce(m.removed_at, m.due_since) as since, m.removed_by
+from roster.plan p join roster.mirror m on m.user_key = p.user_key
+where p.state = 'held';
+
+comment on view roster.held is 'Removals that wait for a person: roster.release_held(''all'' or a user), roster.discard_held(…).';
+
+create or replace view roster.status as
+select
+    s.mode,
+    s.mode_chosen_at is not null as mode_was_chosen,
+    s.paused_at,
+    s.pause_reason,
+    s.tenant,
+    (select count(*) from roster.changes where folded_at is null) as unfolded,
+    (select count(*) from roster.mirror where due) as pending,
+    (select coalesce(jsonb_object_agg(b.lane, b.number), '{}') from (
+        select m.lane::text, count(*) as number from roster.mirror m where m.due group by m.lane
+    ) b) as pending_by_lane,
+    (select min(due_since) from roster.mirror where due) as oldest_pending_since,
+    (select count(*) from roster.held) as held,
+    (select count(*) from roster.mirror where error_class = 'data') as parked,
+    (select count(*) from roster.mirror where disputed is not null) as disputed,
+    (select count(*) from roster.mirror where error_class in ('transient', 'throttled', 'config', 'conflict')) as failing,
+    (select count(*) from roster.invitations where state = 'staged') as invitations_staged,
+    (select count(*) from roster.reactors where stopped_at is null and heartbeat_at > now() - interval '1 minute') as reactors,
+    (select max(last_listen_at) from roster.reactors where stopped_at is null) as last_listen_at,
+    (select max(last_sweep_at) from roster.reactors) as last_sweep_at,
+    (select coalesce(bool_or(bell_deaf), false) from roster.reactors where stopped_at is null and heartbeat_at > now() - interval '1 minute') as bell_deaf,
+    (select budget from roster.reactors where stopped_at is null order by heartbeat_at desc limit 1) as budget,
+    -- From what was done in the last five minutes: how long the backlog takes at that rate.
+    (select case when done.number > 0 then make_interval(secs => (select count(*) from roster.mirror where due) * 300.0 / done.number) end
+        from (select count(*) as number from roster.attempts where code = 'ok' and started_at > now() - interval '5 minutes') done
+    ) as eta
+from roster.settings s;
+
+comment on view roster.status is 'Everything an operator asks first, in one row.';
+comment on column roster.status.mode_was_chosen is 'False: nobody chose a mode yet, so Roster only observes. select roster.set_mode(''enforce'');';
+comment on column roster.status.pending is 'Users the reactor still has to look at.';
+comment on column roster.status.eta is 'How long the backlog takes at the rate of the last five minutes. Null: nothing was done in them.';
+
+create or replace view roster.user_sync as
+select
+    u.user_key,
+    d.email,
+    d.role,
+    case
+        when d.user_key is null then 'removed'
+        when m.user_key is null then 'not seen yet'
+        when m.disputed is not null then 'disputed'
+        when m.error_class = 'data' then 'parked'
+        when m.removal_verdict = 'kept' then 'kept'
+        when m.due and m.error_code is not null then 'failing'
+        when m.due then 'pending'
+        when accounts.ids is null then 'not in Auth0'
+        else 'synced'
+    end as sync,
+    accounts.ids as auth0_user_ids,
+    case when m.due then m.due_since end as pending_since,
+    m.synced_at as last_synced_at,
+    m.error_code as last_error,
+    case
+        when m.disputed is not null then 'decide with roster.link(who, auth0_user_id)'
+        when m.error_class = 'data' then 'correct the row'
+        when m.error_class = 'config' then 'run roster doctor'
+        when m.error_class is not null then 'nothing: it is tried again'
+    end as what_to_do
+from (select user_key from roster.mirror union select user_key from roster.desired_users) u
+left join roster.mirror m on m.user_key = u.user_key
+left join roster.desired_users d on d.user_key = u.user_key
+left join lateral (
+    select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
+    from roster.accounts a where a.user_key = u.user_key and a.state = 'linked'
+) accounts on true;
+
+comment on view roster.user_sync is 'Each user: how it stands with Auth0, since when, and what to do.';
+
+create or replace view roster.problems as
+select 'disputed' as problem, m.disputed as code, count(*) as users, (array_agg(m.user_key order by m.user_key))[1:10] as examples, max(m.error_at) as last_at,
+    'A person decides: select roster.link(who, auth0_user_id);' as advice
+from roster.mirror m where m.disputed is not null group by m.disputed
+union all
+select case m.error_class when 'data' then 'parked' else 'failing' end, m.error_code, count(*), (array_agg(m.user_key order by m.user_key))[1:10], max(m.error_at),
+    case m.error_class
+        when 'data' then 'Auth0 refuses what the row says. Correct the row; it is tried again at once.'
+        when 'config' then 'The tenant or the credentials refuse the call. Run: roster doctor'
+        when 'throttled' then 'Auth0''s rate limit; nothing to do, it goes on by itself.'
+        when 'conflict' then 'An account is there already; it is being looked at.'
+        else 'Auth0 could not be reached or failed; it is tried again by itself.'
+    end
+from roster.mirror m where m.error_code is not null and m.disputed is null group by m.error_class, m.error_code
+union all
+select 'row not acceptable', roster.row_fault(d.email), count(*), (array_agg(d.user_key order by d.user_key))[1:10], null,
+    'Auth0 cannot accept this address. Correct the row; it is tried again at once.'
+from roster.desired_users d where roster.row_fault(d.email) is not null group by roster.row_fault(d.email)
+union all
+select 'same address', 'email_collides', count(*), (array_agg(c.keys[1] order by c.keys[1]))[1:10], null,
+    'Two rows have the same address but for case. Change one of them.'
+from (select array_agg(d.user_key order by d.user_key) as keys from roster.desired_users d group by lower(d.email) having count(*) > 1) c
+having count(*) > 0
+union all
+select 'banned in Auth0', 'ban_made_elsewhere', count(*), (array_agg(a.user_key order by a.user_key))[1:10], max(a.observed_at),
+    'Blocked in Auth0, but not by Roster, which leaves it so. Lift it in Auth0, or block the row too.'
+from roster.accounts a join roster.desired_users d on d.user_key = a.user_key
+where a.state = 'linked' and a.blocked and not a.blocked_by_us and not d.blocked having count(*) > 0
+union all
+select 'invitation unknown', 'invitation_unknown', count(*), (array_agg(i.user_key order by i.user_key))[1:10], max(i.changed_at),
+    'The mail may have gone out; it is not sent twice by itself. Ask the person, or: select roster.invite(who);'
+from roster.invitations i where i.state = 'unknown' or i.state = 'sending' and i.changed_at < now() - interval '1 minute' having count(*) > 0
+union all
+select 'id changed by hand', 'auth0_user_id_disputed', count(*), (array_agg(a.user_key order by a.user_key))[1:10], null,
+    'The row names another Auth0 account than the one that is linked. Put it back, or: select roster.link(who, auth0_user_id);'
+from roster.accounts a
+join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation
+join roster.desired_users d on d.user_key = a.user_key
+where a.origin <> 'further' and a.state = 'linked' and d.auth0_user_id is distinct from a.auth0_user_id and d.auth0_user_id is not null
+having count(*) > 0
+union all
+select 'capture failed', c.relation, count(*), null, max(c.changed_at),
+    'The change triggers of this table no longer fit it: ' || max(c.error) || '. Put them anew: select roster.watch(…);'
+from roster.changes c where c.error is not null and c.changed_at > now() - interval '1 day' group by c.relation
+union all
+select 'table not watched', w.relation, count(*), null, null, 'Its change triggers are missing or disabled; only the sweep sees its changes. select roster.attach();'
+from roster.watched w
+where (select count(*) from pg_catalog.pg_trigger t where t.tgrelid = to_regclass(w.relation) and t.tgname like 'roster\_%' and t.tgenabled = 'A') <> 4
+group by w.relation
+union all
+select 'bell not heard', 'bell_deaf', count(*), null, max(r.heartbeat_at),
+    'Test notifications do not come back: a transaction pooler? Set database.listen_url to a direct connection. Polling carries on.'
+from roster.reactors r where r.bell_deaf and r.stopped_at is null and r.heartbeat_at > now() - interval '1 minute' having count(*) > 0
+union all
+select 'settings differ', 'settings_differ', count(distinct r.settings), null, max(r.heartbeat_at), 'Reactors run with different configurations; the last one started wins. Make them the same.'
+from roster.reactors r where r.stopped_at is null and r.heartbeat_at > now() - interval '1 minute' having count(distinct r.settings) > 1;
+
+comment on view roster.problems is 'What is wrong, grouped by cause, with how many users, some of them, and what to do.';
+
+create or replace view roster.history as
+select c.id, c.changed_at, c.changed_by, c.application_name, c.client_addr, c.reason, c.op, c.relation, c.user_keys, c.txid, c.folded_at
+from roster.changes c;
+
+comment on view roster.history is 'Who changed whom, when, with what tool and why. For one user: where user_keys @> array[''17''].';

@@ -1,0 +1,52 @@
+-- Sweep: the whole plan is read, and whoever has something to do is made due. It finds what no trigger saw.
+--
+-- Guarantees: users that nobody saw being inserted (a widened view, a disabled trigger) become baseline: they are looked at in Auth0
+-- before anything is created, and their invitations are staged. A user who is due already is left alone.
+create or replace function roster.sweep(out made_due integer)
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    insert into roster.mirror (user_key, email, baseline, look_wanted, lane, due, due_since)
+    select d.user_key, lower(d.email), true, true, 'bulk', true, now()
+    from roster.desired_users d
+    where not exists (select from roster.mirror m where m.user_key = d.user_key)
+        and d.user_key not in (
+            select k.user_key from roster.changes c cross join unnest(c.user_keys) k (user_key)
+            where c.folded_at is null and k.user_key is not null
+        )
+    on conflict (user_key) do nothing;
+    get diagnostics made_due = row_count;
+
+    update roster.mirror m set removed_by = 'unseen', removed_at = now()
+    where m.removed_at is null
+        and exists (select from roster.accounts a where a.user_key = m.user_key and a.state <> 'gone')
+        and not exists (select from roster.desired_users d where d.user_key = m.user_key);
+    update roster.mirror m set removed_by = null, removed_at = null
+    where m.removed_at is not null and m.removed_txid is null
+        and exists (select from roster.desired_users d where d.user_key = m.user_key);
+
+    with wanted as (
+        select p.user_key, min(p.lane::roster.lane) as lane
+        from roster.plan p
+        where p.state = 'due'
+        group by p.user_key
+    ),
+    crowd as (
+        select count(*) > 200 as is_one from wanted
+    ),
+    marked as (
+        update roster.mirror m
+        set due = true, due_since = now(), generation = m.generation + 1,
+            lane = case when crowd.is_one and w.lane <> 'removal' then 'bulk' else w.lane end
+        from wanted w cross join crowd
+        where m.user_key = w.user_key and not m.due
+        returning 1
+    )
+    select made_due + count(*) into made_due from marked;
+end
+$function$;
+
+revoke execute on function roster.sweep() from public;
+
+comment on function roster.sweep() is 'Compares everybody with what Auth0 last showed and makes due whoever differs. Says how many that were.';
