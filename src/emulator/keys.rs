@@ -6,17 +6,13 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der},
     error::Unspecified,
     rand::SystemRandom,
     rsa::KeySize,
-    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey,
-    jwk::{AlgorithmParameters, Jwk},
-};
+use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -120,18 +116,12 @@ pub(super) struct SigningKey {
 impl SigningKey {
     pub(super) fn generate() -> Result<Self, Unspecified> {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
-        let der: Pkcs8V1Der<'static> = pair.as_der()?;
-        let jwk =
-            Jwk::from_encoding_key(&EncodingKey::from_rsa_der(der.as_ref()), Algorithm::RS256)
-                .map_err(|_| Unspecified)?;
-        let AlgorithmParameters::RSA(public) = jwk.algorithm else {
-            return Err(Unspecified);
-        };
+        let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
         Ok(Self {
             kid: hex(&rand::random::<[u8; 10]>()),
             pair,
-            modulus: public.n,
-            exponent: public.e,
+            modulus: URL_SAFE_NO_PAD.encode(public.n),
+            exponent: URL_SAFE_NO_PAD.encode(public.e),
         })
     }
 

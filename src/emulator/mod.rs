@@ -45,8 +45,10 @@ mod requests;
 mod management;
 mod search;
 mod users;
+mod verify;
 
 mod action;
+mod login;
 mod mailed;
 mod mint;
 mod pages;
@@ -111,6 +113,8 @@ fn base_url(listener: &TcpListener, options: &Options) -> Result<String, Error> 
 fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
     users::routes(tenant)
         .or(tokens::routes(tenant))
+        .unify()
+        .or(login::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()

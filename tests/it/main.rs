@@ -3,4 +3,5 @@
 mod support;
 
 mod database;
+mod emulator;
 mod migrations;
