@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::{
     control::Refusal,
-    directory::GOOGLE,
     grants::secret,
     options::Options,
     passwords::Password,
     profile::{Identity, User},
+    rules::GOOGLE,
     validate::Object,
 };
 

@@ -3,7 +3,7 @@
 //! Auth0's JWKS document shows all of them (docs: json-web-key-sets, rotate-signing-keys). A fourth key, the foreign
 //! one, is in no document: tests sign with it what nobody may believe.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aws_lc_rs::{
     error::Unspecified,
@@ -16,7 +16,7 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::profile::hex;
+use super::{profile::hex, tenant::Guard};
 
 /// Which key to sign with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -42,9 +42,20 @@ pub(super) struct Keys {
     foreign: OnceLock<Arc<SigningKey>>,
 }
 
+/// Key pairs of tenants that have ended. Making one takes a tenth of a second, and a test program starts hundreds of
+/// tenants; a pair is never in two tenants at a time, and has a new `kid` in each.
+static SPARE: Mutex<Vec<Arc<RsaKeyPair>>> = Mutex::new(Vec::new());
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let pairs = self.all_published().map(|key| key.pair.clone());
+        SPARE.guard().extend(pairs);
+    }
+}
+
 impl Keys {
     pub(super) fn generate() -> Result<Self, Unspecified> {
-        // Each takes a good part of a second in the worst case; they do not wait for each other.
+        // Neither waits for the other.
         let (current, next) = std::thread::scope(|scope| {
             let next = scope.spawn(SigningKey::generate);
             let current = SigningKey::generate();
@@ -108,14 +119,18 @@ impl Keys {
 /// One RSA key of 2048 bits.
 pub(super) struct SigningKey {
     pub(super) kid: String,
-    pair: RsaKeyPair,
+    pair: Arc<RsaKeyPair>,
     modulus: String,
     exponent: String,
 }
 
 impl SigningKey {
     pub(super) fn generate() -> Result<Self, Unspecified> {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
+        let spare = SPARE.guard().pop();
+        let pair = match spare {
+            Some(pair) => pair,
+            None => Arc::new(RsaKeyPair::generate(KeySize::Rsa2048)?),
+        };
         let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
         Ok(Self {
             kid: hex(&rand::random::<[u8; 10]>()),

@@ -15,13 +15,13 @@ use warp::{
 
 use super::{
     action::{self, ActionError},
-    directory::GOOGLE,
     errors::json_response,
     grants::{Authorization, Login},
     mint,
     options::Options,
     pages,
     profile::{Identity, User},
+    rules::GOOGLE,
     tenant::{Guard, SharedGuard, Tenant},
     validate::is_email,
     verify::verified,

@@ -3,7 +3,7 @@
 //! It has users who can be created, read, changed and deleted through the Management API, tokens for machines and for
 //! people, a login page, a mailbox, signing keys that rotate, rate limits by plan, and faults on demand. It is strict: what
 //! Auth0 would refuse, it refuses, so that a client that works here has a fair chance to work there. The facts come from
-//! Auth0's documentation, its OpenAPI and recorded answers; where those leave two answers open, [`Options`] choose.
+//! Auth0's documentation, its published schema and recorded answers; where those leave two answers open, [`Options`] choose.
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.
@@ -19,7 +19,7 @@ use std::{convert::Infallible, sync::Arc};
 use hyper::{Request, body::Incoming, service::service_fn};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use warp::{Filter, Rejection, filters::BoxedFilter, http::StatusCode, reply::Response};
+use warp::{Filter, Rejection, Reply, filters::BoxedFilter, http::StatusCode, reply::Response};
 
 use self::{errors::ApiError, keys::Keys, tenant::Tenant};
 use crate::http;
@@ -34,6 +34,7 @@ mod limits;
 mod mailbox;
 mod passwords;
 mod profile;
+mod rules;
 mod tenant;
 mod validate;
 
@@ -111,10 +112,18 @@ fn base_url(listener: &TcpListener, options: &Options) -> Result<String, Error> 
 }
 
 fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
-    users::routes(tenant)
-        .or(tokens::routes(tenant))
-        .unify()
+    // A single-page application asks for its tokens from its own origin.
+    let cors = warp::cors()
+        .allow_any_origin()
+        .allow_methods(["GET", "POST"])
+        .allow_headers(["authorization", "content-type", "auth0-client"]);
+    let for_browsers = tokens::routes(tenant)
         .or(login::routes(tenant))
+        .unify()
+        .with(cors)
+        .map(Reply::into_response);
+    users::routes(tenant)
+        .or(for_browsers)
         .unify()
         .or(mailed::routes(tenant))
         .unify()

@@ -9,7 +9,7 @@ use super::{directory::Directory, errors::ApiError, profile::User};
 
 /// How deep anyone can page.
 const CAP: usize = 1000;
-/// Users on a page, by default and at most (OpenAPI: `per_page`).
+/// Users on a page, by default and at most (`per_page` of the schema).
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
 

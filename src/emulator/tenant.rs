@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::{
     clock::Clock,
-    directory::{Directory, lift_block},
+    directory::Directory,
     errors::ApiError,
     faults::Faults,
     grants::{Grants, Ticket, TicketKind},
@@ -21,6 +21,7 @@ use super::{
     passwords::{Password, is_strong},
     profile::User,
     requests::RequestLog,
+    rules::lift_block,
 };
 
 /// How long a mailed link is good for: five days, Auth0's default for tickets.

@@ -1,7 +1,7 @@
 //! The request schemas of `POST /users` and `PATCH /users/{id}`, as strict as the Management API.
 //!
-//! Facts: Auth0's Management OpenAPI (`CreateUserRequestContent`, `UpdateUserRequestContent`) and the docs pages
-//! `user-profile-structure` and `metadata-fields-data`. The OpenAPI leaves PATCH open; the API itself does not.
+//! Facts: Auth0's Management API schema (`CreateUserRequestContent`, `UpdateUserRequestContent`) and the docs pages
+//! `user-profile-structure` and `metadata-fields-data`. The schema leaves PATCH open; the API itself does not.
 
 use serde_json::{Map, Value};
 
