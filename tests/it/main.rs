@@ -4,5 +4,6 @@ mod support;
 
 mod authz;
 mod database;
+mod emulator;
 mod migrations;
 mod tls;
