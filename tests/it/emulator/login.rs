@@ -1,9 +1,10 @@
 //! People logging in: the page, the code, the Action, Google, refresh and refusal.
 
 use reqwest::StatusCode;
+use roster::emulator::Options;
 use serde_json::json;
 
-use super::{API, PASSWORD, Tenant, claims, json_of, redirected};
+use super::{API, PASSWORD, Tenant, claims, json_of, redirected, transaction_in};
 
 #[tokio::test]
 async fn a_login_ends_in_tokens_that_carry_what_the_action_sets() {
@@ -61,16 +62,9 @@ async fn userinfo_tells_about_the_bearer_and_refuses_in_plain_text() {
 async fn without_an_audience_the_access_token_is_opaque_and_good_for_userinfo() {
     let mut tenant = Tenant::start().await;
     tenant.ann(json!({})).await;
-    let page = tenant
-        .authorize(&[("audience", "")])
-        .await
-        .text()
-        .await
-        .unwrap();
-    let (_, rest) = page.split_once("name=\"state\" value=\"").unwrap();
-    let state = rest.split_once('"').unwrap().0;
+    let state = transaction_in(tenant.authorize(&[("audience", "")]).await).await;
     let form = [
-        ("state", state),
+        ("state", &*state),
         ("email", "ann@a.test"),
         ("password", PASSWORD),
     ];
@@ -239,4 +233,55 @@ async fn an_action_can_deny_and_cannot_set_reserved_claims() {
         (&*back["error"], &*back["error_description"]),
         ("access_denied", "not today")
     );
+}
+
+#[tokio::test]
+async fn only_scopes_that_exist_are_granted() {
+    let options = Options {
+        api_scopes: vec!["read:songs".into()],
+        ..Options::default()
+    };
+    let tenant = Tenant::with(options).await;
+    tenant.ann(json!({})).await;
+    let scope = ("scope", "openid read:songs write:songs");
+    let state = transaction_in(tenant.authorize(&[scope]).await).await;
+    let form = [
+        ("state", &*state),
+        ("email", "ann@a.test"),
+        ("password", PASSWORD),
+    ];
+    let back = redirected(&tenant.form("/u/login", &form).await);
+    let tokens = json_of(tenant.redeem(&back["code"], &[]).await).await;
+    assert_eq!(tokens["scope"], "openid read:songs");
+    let access = claims(tokens["access_token"].as_str().unwrap());
+    assert_eq!(access["scope"], "openid read:songs");
+}
+
+#[tokio::test]
+async fn a_single_page_application_may_ask_for_its_tokens_from_its_own_origin() {
+    let tenant = Tenant::start().await;
+    let url = format!("{}/oauth/token", tenant.base);
+    let origin = "http://localhost:3000";
+    let preflight = tenant
+        .http
+        .request("OPTIONS".parse().unwrap(), &url)
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header(
+            "access-control-request-headers",
+            "content-type,auth0-client",
+        )
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(preflight.status(), StatusCode::OK);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], origin);
+    let answered = tenant
+        .http
+        .post(&url)
+        .header("origin", origin)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answered.headers()["access-control-allow-origin"], origin);
 }

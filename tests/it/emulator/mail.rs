@@ -70,6 +70,8 @@ async fn the_mailed_link_sets_the_password_once_and_verifies_the_address() {
         tenant
             .http
             .post(link)
+            // Browsers send their origin with every form.
+            .header("origin", &tenant.base)
             .form(&form)
             .send()
             .await

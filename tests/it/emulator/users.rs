@@ -136,6 +136,18 @@ async fn an_absent_user_is_404_to_read_and_204_to_delete() {
 }
 
 #[tokio::test]
+async fn an_id_without_a_prefix_is_no_id() {
+    let tenant = Tenant::start().await;
+    for (method, id) in [("GET", "ann"), ("DELETE", "%7Cann"), ("GET", "auth0%7C%FF")] {
+        let response = tenant
+            .call(method, &format!("/api/v2/users/{id}"), None)
+            .await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{method} {id}");
+        assert_eq!(json_of(response).await["errorCode"], "invalid_uri");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_users_id_and_email_are_free_again() {
     let tenant = Tenant::start().await;
     tenant.ann(json!({})).await;
