@@ -26,7 +26,7 @@ pub struct Options {
     pub app: AppClient,
     /// Identifiers of the custom APIs that access tokens may be asked for.
     pub audiences: Vec<String>,
-    /// Scopes those APIs define. Of what an application asks for, only these and OpenID Connect's are granted.
+    /// Scopes those APIs define. Of what an application asks for, only these and the standard ones (`openid`, `profile`, …) are granted.
     pub api_scopes: Vec<String>,
     /// Seconds an access token is good for. Auth0's default is a day.
     pub token_lifetime_seconds: u32,

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use roster::emulator::Options;
 use serde_json::json;
 
-use super::{API, PASSWORD, Tenant, claims, json_of, redirected, transaction_in};
+use super::{API, CALLBACK, PASSWORD, Tenant, claims, json_of, redirected, transaction_in};
 
 #[tokio::test]
 async fn a_login_ends_in_tokens_that_carry_what_the_action_sets() {
@@ -284,4 +284,40 @@ async fn a_single_page_application_may_ask_for_its_tokens_from_its_own_origin() 
         .await
         .unwrap();
     assert_eq!(answered.headers()["access-control-allow-origin"], origin);
+}
+
+#[tokio::test]
+async fn a_confidential_application_needs_its_secret_and_no_pkce() {
+    let mut options = Options::default();
+    options.app.client_secret = Some("app-secret".into());
+    let tenant = Tenant::with(options).await;
+    tenant.ann(json!({})).await;
+    for (secret, status) in [("wrong", 401), ("app-secret", 200)] {
+        let page = tenant.authorize(&[("code_challenge", "")]).await;
+        let state = transaction_in(page).await;
+        let form = [
+            ("state", &*state),
+            ("email", "ann@a.test"),
+            ("password", PASSWORD),
+        ];
+        let back = redirected(&tenant.form("/u/login", &form).await);
+        let more = [("client_secret", secret), ("code_verifier", "")];
+        let response = tenant.redeem(&back["code"], &more).await;
+        assert_eq!(response.status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn logging_out_leads_back_to_the_application_and_nowhere_else() {
+    let tenant = Tenant::start().await;
+    let logout = async |to: &str| {
+        tenant
+            .get(&format!("/v2/logout?client_id=demo-app&returnTo={to}"))
+            .await
+    };
+    redirected(&logout(CALLBACK).await);
+    assert_eq!(
+        logout("https://evil.test/").await.status(),
+        StatusCode::BAD_REQUEST
+    );
 }

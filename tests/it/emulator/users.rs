@@ -308,6 +308,10 @@ async fn a_google_users_profile_is_googles_but_metadata_and_block_are_ours() {
         StatusCode::BAD_REQUEST
     );
     assert_eq!(patch(json!({"name": "Ann"})).await, StatusCode::BAD_REQUEST);
+    tenant
+        .control("options", json!({"social_profile_sync": false}))
+        .await;
+    assert_eq!(patch(json!({"name": "Ann"})).await, StatusCode::OK);
     let ours = json!({"blocked": true, "app_metadata": {"role": "Artist"}});
     assert_eq!(patch(ours).await, StatusCode::OK);
 }
