@@ -115,3 +115,23 @@ async fn a_password_set_through_a_link_lifts_a_block_if_the_option_says_so() {
         assert_eq!(tenant.read_ann().await["blocked"], !lifts);
     }
 }
+
+#[tokio::test]
+async fn a_mailed_link_is_good_for_five_days() {
+    let tenant = Tenant::start().await;
+    tenant.ann(json!({})).await;
+    let body = json!({"email": "ann@a.test", "connection": CONNECTION});
+    tenant
+        .call("POST", "/dbconnections/change_password", Some(body))
+        .await;
+    let link = tenant.mails().await[0]["link"].as_str().unwrap().to_owned();
+    let open = async || tenant.http.get(&link).send().await.unwrap().status();
+    tenant
+        .control("clock", json!({"advance_seconds": 431_000}))
+        .await;
+    assert_eq!(open().await, StatusCode::OK);
+    tenant
+        .control("clock", json!({"advance_seconds": 1_001}))
+        .await;
+    assert_eq!(open().await, StatusCode::GONE);
+}
