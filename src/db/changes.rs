@@ -40,7 +40,9 @@ pub async fn fold(pool: &Pool) -> Result<Folded, DbError> {
 /// [`DbError`].
 pub async fn sweep(pool: &Pool) -> Result<i32, DbError> {
     let client = pool.get().await?;
-    let row = client.query_one("select made_due from roster.sweep()", &[]).await?;
+    let row = client
+        .query_one("select made_due from roster.sweep()", &[])
+        .await?;
     Ok(row.get(0))
 }
 

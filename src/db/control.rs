@@ -11,7 +11,10 @@ use super::DbError;
 /// # Errors
 /// [`DbError`]; `RO003` where nobody is meant.
 pub async fn resync(client: &Client, who: &str) -> Result<i32, DbError> {
-    Ok(client.query_one("select roster.resync($1)", &[&who]).await?.get(0))
+    Ok(client
+        .query_one("select roster.resync($1)", &[&who])
+        .await?
+        .get(0))
 }
 
 /// Looks at everybody.
@@ -28,7 +31,10 @@ pub async fn resync_all(client: &Client) -> Result<(), DbError> {
 /// # Errors
 /// [`DbError`].
 pub async fn retry_failed(client: &Client) -> Result<i32, DbError> {
-    Ok(client.query_one("select roster.retry_failed()", &[]).await?.get(0))
+    Ok(client
+        .query_one("select roster.retry_failed()", &[])
+        .await?
+        .get(0))
 }
 
 /// Sets the mode.
@@ -36,7 +42,9 @@ pub async fn retry_failed(client: &Client) -> Result<i32, DbError> {
 /// # Errors
 /// [`DbError`]; `RO004` where there is no such mode.
 pub async fn set_mode(client: &Client, mode: &str) -> Result<(), DbError> {
-    client.execute("select roster.set_mode($1)", &[&mode]).await?;
+    client
+        .execute("select roster.set_mode($1)", &[&mode])
+        .await?;
     Ok(())
 }
 
@@ -45,7 +53,9 @@ pub async fn set_mode(client: &Client, mode: &str) -> Result<(), DbError> {
 /// # Errors
 /// [`DbError`].
 pub async fn pause(client: &Client, reason: &str) -> Result<(), DbError> {
-    client.execute("select roster.pause($1)", &[&reason]).await?;
+    client
+        .execute("select roster.pause($1)", &[&reason])
+        .await?;
     Ok(())
 }
 
@@ -63,7 +73,10 @@ pub async fn resume(client: &Client) -> Result<(), DbError> {
 /// # Errors
 /// [`DbError`]; `RO005` where none is held.
 pub async fn release_held(client: &Client, which: &str) -> Result<i32, DbError> {
-    Ok(client.query_one("select roster.release_held($1)", &[&which]).await?.get(0))
+    Ok(client
+        .query_one("select roster.release_held($1)", &[&which])
+        .await?
+        .get(0))
 }
 
 /// Keeps the accounts of held removals (`all`, or one user). Gives how many.
@@ -71,7 +84,10 @@ pub async fn release_held(client: &Client, which: &str) -> Result<i32, DbError> 
 /// # Errors
 /// [`DbError`]; `RO005` where none is held.
 pub async fn discard_held(client: &Client, which: &str) -> Result<i32, DbError> {
-    Ok(client.query_one("select roster.discard_held($1)", &[&which]).await?.get(0))
+    Ok(client
+        .query_one("select roster.discard_held($1)", &[&which])
+        .await?
+        .get(0))
 }
 
 /// What [`wait`] saw.
@@ -117,7 +133,10 @@ pub async fn wait(client: &Client, timeout: f64) -> Result<Receipt, DbError> {
 /// # Errors
 /// [`DbError`].
 pub async fn status(client: &Client) -> Result<Value, DbError> {
-    Ok(client.query_one("select to_jsonb(s) from roster.status s", &[]).await?.get(0))
+    Ok(client
+        .query_one("select to_jsonb(s) from roster.status s", &[])
+        .await?
+        .get(0))
 }
 
 /// The rows of `roster.problems`, as JSON objects.
@@ -133,10 +152,19 @@ pub async fn problems(client: &Client) -> Result<Vec<Value>, DbError> {
 /// # Errors
 /// [`DbError`].
 pub async fn held(client: &Client) -> Result<Vec<Value>, DbError> {
-    objects(client, "select to_jsonb(h) from roster.held h order by since, user_key", &[]).await
+    objects(
+        client,
+        "select to_jsonb(h) from roster.held h order by since, user_key",
+        &[],
+    )
+    .await
 }
 
-async fn objects(client: &Client, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Value>, DbError> {
+async fn objects(
+    client: &Client,
+    query: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Value>, DbError> {
     let rows = client.query(query, parameters).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

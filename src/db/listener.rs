@@ -69,7 +69,10 @@ pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: Cancel
         }
         let delay = delays.next().unwrap_or(Duration::from_secs(10));
         match ended {
-            Ok(()) => tracing::warn!(retry_ms = delay.as_millis(), "the listening connection ended"),
+            Ok(()) => tracing::warn!(
+                retry_ms = delay.as_millis(),
+                "the listening connection ended"
+            ),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), retry_ms = delay.as_millis(), "the listening connection failed");
             }
@@ -92,7 +95,11 @@ enum Ended {
     Silent,
 }
 
-async fn listen_once(endpoint: &Endpoint, heard: &mpsc::Sender<Heard>, mut connected: impl FnMut()) -> Result<(), Ended> {
+async fn listen_once(
+    endpoint: &Endpoint,
+    heard: &mpsc::Sender<Heard>,
+    mut connected: impl FnMut(),
+) -> Result<(), Ended> {
     let (client, mut connection) = endpoint.connect().await?;
     // The connection is driven by a task of its own: it answers the client's queries as well as forwarding what is rung.
     let (rings, mut rung) = mpsc::channel::<Notification>(64);
@@ -154,12 +161,17 @@ async fn listen_once(endpoint: &Endpoint, heard: &mpsc::Sender<Heard>, mut conne
 
 async fn ring_probe(client: &Client, nonce: Uuid) -> Result<(), tokio_postgres::Error> {
     client
-        .execute("select pg_notify('roster_probe', $1)", &[&nonce.to_string()])
+        .execute(
+            "select pg_notify('roster_probe', $1)",
+            &[&nonce.to_string()],
+        )
         .await
         .map(drop)
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Ended> {
+async fn within<T>(
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Ended> {
     match timeout(PATIENCE, work).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(Ended::Silent),

@@ -81,9 +81,17 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
         .await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = client
-        .query(&statement, &[&terms.reactor, &terms.lease.as_secs_f64(), &limit])
+        .query(
+            &statement,
+            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit],
+        )
         .await?;
-    Ok(rows.iter().map(|row| Claim { user_key: row.get(0) }).collect())
+    Ok(rows
+        .iter()
+        .map(|row| Claim {
+            user_key: row.get(0),
+        })
+        .collect())
 }
 
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
@@ -91,7 +99,13 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
 ///
 /// # Errors
 /// [`DbError`]; then nothing of this turn is recorded, and the calls it was to record count as unanswered.
-pub async fn turn(pool: &Pool, terms: &Terms, claims: &[Claim], done: Vec<Done>, more: bool) -> Result<Vec<Begun>, DbError> {
+pub async fn turn(
+    pool: &Pool,
+    terms: &Terms,
+    claims: &[Claim],
+    done: Vec<Done>,
+    more: bool,
+) -> Result<Vec<Begun>, DbError> {
     let mut client = pool.get().await?;
     let tx = client.transaction().await?;
     let held = lock(&tx, terms, claims).await?;
@@ -126,7 +140,10 @@ pub async fn turn(pool: &Pool, terms: &Terms, claims: &[Claim], done: Vec<Done>,
         }
         open = again;
     }
-    let begun_keys: Vec<&str> = begun.iter().map(|call| call.row.user_key.as_str()).collect();
+    let begun_keys: Vec<&str> = begun
+        .iter()
+        .map(|call| call.row.user_key.as_str())
+        .collect();
     renew(&tx, terms, &begun_keys).await?;
     release(&tx, &settled).await?;
     tx.commit().await?;
@@ -147,7 +164,9 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
         .await?;
     let seconds: Option<f64> = client.query_one(&statement, &[]).await?.get(0);
     // A little later than exactly then, so that the look finds it due.
-    Ok(seconds.map(|s| Duration::try_from_secs_f64(s.max(0.0) + 0.002).unwrap_or(Duration::from_secs(3600))))
+    Ok(seconds.map(|s| {
+        Duration::try_from_secs_f64(s.max(0.0) + 0.002).unwrap_or(Duration::from_secs(3600))
+    }))
 }
 
 /// Gives leases back unused: an orderly stop.
@@ -183,7 +202,10 @@ pub async fn write_back(pool: &Pool, keys: Option<&[String]>) -> Result<(), DbEr
         .await?;
     for row in client.query(&statement, &[&keys]).await? {
         let (key, id): (String, String) = (row.get(0), row.get(1));
-        if let Err(error) = client.execute("select roster.write_back($1, $2)", &[&key, &id]).await {
+        if let Err(error) = client
+            .execute("select roster.write_back($1, $2)", &[&key, &id])
+            .await
+        {
             // The DBA's own function, or a constraint of the application's table; the link does not depend on it.
             tracing::warn!(user.key = %key, code = error.code().map_or("", |c| c.code()), "the Auth0 id could not be written back");
         }
@@ -191,7 +213,11 @@ pub async fn write_back(pool: &Pool, keys: Option<&[String]>) -> Result<(), DbEr
     Ok(())
 }
 
-async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<Vec<String>, DbError> {
+async fn lock(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    claims: &[Claim],
+) -> Result<Vec<String>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
@@ -205,7 +231,9 @@ async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<V
 }
 
 async fn plan(tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<PlanRow>, DbError> {
-    let statement = tx.prepare_cached(&format!("{COLUMNS} where user_key = any($1)")).await?;
+    let statement = tx
+        .prepare_cached(&format!("{COLUMNS} where user_key = any($1)"))
+        .await?;
     let rows = tx.query(&statement, &[&keys]).await?;
     rows.iter().map(PlanRow::from_row).collect()
 }
@@ -225,14 +253,21 @@ fn wait(rows: &[&PlanRow]) -> Option<Duration> {
         // A deletion that waits for its day is found by the sweep.
         .filter(|row| row.state == "waiting" && row.action != Action::Delete)
         .map(|row| match row.due_at {
-            Some(at) => Duration::try_from(at.duration_since(now)).unwrap_or_default() + Duration::from_millis(1),
+            Some(at) => {
+                Duration::try_from(at.duration_since(now)).unwrap_or_default()
+                    + Duration::from_millis(1)
+            }
             // For another user's turn, or another worker's.
             None => Duration::from_secs(1),
         })
         .min()
 }
 
-async fn begin(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<Option<Begun>, DbError> {
+async fn begin(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    row: &PlanRow,
+) -> Result<Option<Begun>, DbError> {
     let call_id = Uuid::new_v4();
     let mut row = row.clone();
     let deadline = terms.call_deadline.as_secs_f64();
@@ -250,10 +285,16 @@ async fn begin(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<Opt
                      returning auth0_user_id",
                 )
                 .await?;
-            let chosen = known_account(tx, &row).await?.then(|| row.auth0_user_id.clone()).flatten();
+            let chosen = known_account(tx, &row)
+                .await?
+                .then(|| row.auth0_user_id.clone())
+                .flatten();
             let email = row.email.as_deref().map(str::to_lowercase);
             let made = tx
-                .query_one(&statement, &[&row.user_key, &chosen, &email, &call_id, &deadline])
+                .query_one(
+                    &statement,
+                    &[&row.user_key, &chosen, &email, &call_id, &deadline],
+                )
                 .await?;
             row.auth0_user_id = Some(made.get(0));
         }
@@ -269,7 +310,10 @@ async fn begin(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<Opt
                 .await?;
             let per_minute = i64::from(terms.invitations_per_minute);
             let ledger = tx
-                .query_opt(&statement, &[&row.user_key, &row.auth0_user_id, &per_minute])
+                .query_opt(
+                    &statement,
+                    &[&row.user_key, &row.auth0_user_id, &per_minute],
+                )
                 .await?;
             if ledger.is_none() {
                 return Ok(None);
@@ -285,8 +329,11 @@ async fn begin(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<Opt
                 )
                 .await?;
             let action = row.action.as_str();
-            tx.execute(&statement, &[&row.auth0_user_id, &call_id, &action, &deadline])
-                .await?;
+            tx.execute(
+                &statement,
+                &[&row.auth0_user_id, &call_id, &action, &deadline],
+            )
+            .await?;
         }
     }
     let facts = tx
@@ -296,7 +343,9 @@ async fn begin(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<Opt
              from roster.mirror m where m.user_key = $1",
         )
         .await?;
-    let facts = tx.query_one(&facts, &[&row.user_key, &row.auth0_user_id]).await?;
+    let facts = tx
+        .query_one(&facts, &[&row.user_key, &row.auth0_user_id])
+        .await?;
     Ok(Some(Begun {
         known: known_account(tx, &row).await?,
         row,
@@ -310,7 +359,10 @@ async fn known_account(tx: &Transaction<'_>, row: &PlanRow) -> Result<bool, DbEr
     let statement = tx
         .prepare_cached("select exists (select from roster.accounts where auth0_user_id = $1 and user_key = $2)")
         .await?;
-    Ok(tx.query_one(&statement, &[&row.auth0_user_id, &row.user_key]).await?.get(0))
+    Ok(tx
+        .query_one(&statement, &[&row.auth0_user_id, &row.user_key])
+        .await?
+        .get(0))
 }
 
 async fn renew(tx: &Transaction<'_>, terms: &Terms, keys: &[&str]) -> Result<(), DbError> {
@@ -320,16 +372,23 @@ async fn renew(tx: &Transaction<'_>, terms: &Terms, keys: &[&str]) -> Result<(),
     let statement = tx
         .prepare_cached("update roster.mirror set lease_until = now() + make_interval(secs => $2) where user_key = any($1)")
         .await?;
-    tx.execute(&statement, &[&keys, &terms.lease.as_secs_f64()]).await?;
+    tx.execute(&statement, &[&keys, &terms.lease.as_secs_f64()])
+        .await?;
     Ok(())
 }
 
-async fn release(tx: &Transaction<'_>, settled: &[(String, Option<Duration>)]) -> Result<(), DbError> {
+async fn release(
+    tx: &Transaction<'_>,
+    settled: &[(String, Option<Duration>)],
+) -> Result<(), DbError> {
     if settled.is_empty() {
         return Ok(());
     }
     let keys: Vec<&str> = settled.iter().map(|(key, _)| key.as_str()).collect();
-    let waits: Vec<Option<f64>> = settled.iter().map(|(_, wait)| wait.map(|w| w.as_secs_f64())).collect();
+    let waits: Vec<Option<f64>> = settled
+        .iter()
+        .map(|(_, wait)| wait.map(|w| w.as_secs_f64()))
+        .collect();
     let statement = tx
         .prepare_cached(
             "update roster.mirror m set lease_by = null, lease_until = null, due = w.wait is not null, \

@@ -45,7 +45,9 @@ impl DbError {
     /// Whether the database could not be reached, as opposed to refusing something.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Pool(deadpool_postgres::PoolError::Backend(error)) | Self::Sql(error) => connect::is_lost(error),
+            Self::Pool(deadpool_postgres::PoolError::Backend(error)) | Self::Sql(error) => {
+                connect::is_lost(error)
+            }
             Self::Pool(_) => true,
             Self::Unexpected { .. } => false,
         }

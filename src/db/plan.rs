@@ -54,7 +54,10 @@ impl Action {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(w, _)| *w == word).map(|(_, action)| *action)
+        Self::WORDS
+            .iter()
+            .find(|(w, _)| *w == word)
+            .map(|(_, action)| *action)
     }
 }
 
@@ -101,8 +104,7 @@ impl PlanRow {
     }
 }
 
-pub(super) const COLUMNS: &str =
-    "select user_key, auth0_user_id, email, action, state, lane, due_at, reason, changes from roster.plan";
+pub(super) const COLUMNS: &str = "select user_key, auth0_user_id, email, action, state, lane, due_at, reason, changes from roster.plan";
 
 /// The plan of everybody, or of the users that `who` means (e-mail, key or Auth0 id).
 ///
@@ -120,6 +122,8 @@ pub async fn read(client: &Client, who: &[String]) -> Result<Vec<PlanRow>, DbErr
     } else {
         ("where user_key = any($1)", vec![&keys])
     };
-    let rows = client.query(&format!("{COLUMNS} {filter} {order}"), &parameters).await?;
+    let rows = client
+        .query(&format!("{COLUMNS} {filter} {order}"), &parameters)
+        .await?;
     rows.iter().map(PlanRow::from_row).collect()
 }

@@ -48,7 +48,11 @@ pub enum Fallback {
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn register(pool: &Pool, reactor: Uuid, settings: &Settings) -> Result<Option<Fallback>, DbError> {
+pub async fn register(
+    pool: &Pool,
+    reactor: Uuid,
+    settings: &Settings,
+) -> Result<Option<Fallback>, DbError> {
     let mut client = pool.get().await?;
     let tx = client.transaction().await?;
     let before = tx
@@ -58,7 +62,8 @@ pub async fn register(pool: &Pool, reactor: Uuid, settings: &Settings) -> Result
             &[],
         )
         .await?;
-    let (mode, tenant, elsewhere): (String, Option<String>, bool) = (before.get(0), before.get(1), before.get(2));
+    let (mode, tenant, elsewhere): (String, Option<String>, bool) =
+        (before.get(0), before.get(1), before.get(2));
     let fallback = match (mode.as_str(), tenant) {
         ("observe", _) => None,
         _ if elsewhere => Some(Fallback::AnotherDatabase),
@@ -89,7 +94,8 @@ pub async fn register(pool: &Pool, reactor: Uuid, settings: &Settings) -> Result
     )
     .await?;
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
-    let host = nix::unistd::gethostname().map_or_else(|_| "?".to_owned(), |h| h.to_string_lossy().into_owned());
+    let host = nix::unistd::gethostname()
+        .map_or_else(|_| "?".to_owned(), |h| h.to_string_lossy().into_owned());
     tx.execute(
         "insert into roster.reactors (id, host, pid, version, settings) values ($1, $2, $3, $4, $5)",
         &[
@@ -171,7 +177,10 @@ pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<(),
 pub async fn mode(pool: &Pool) -> Result<(String, bool), DbError> {
     let client = pool.get().await?;
     let row = client
-        .query_one("select mode, paused_at is not null from roster.settings", &[])
+        .query_one(
+            "select mode, paused_at is not null from roster.settings",
+            &[],
+        )
         .await?;
     Ok((row.get(0), row.get(1)))
 }

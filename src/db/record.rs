@@ -143,14 +143,21 @@ impl Done {
         match &self.effect {
             Effect::Failed(failure) => &failure.code,
             Effect::Missing => "account_missing",
-            Effect::Looked(Findings { dispute: Some(code), .. }) => code,
+            Effect::Looked(Findings {
+                dispute: Some(code),
+                ..
+            }) => code,
             _ => "ok",
         }
     }
 }
 
 /// Writes one result down. The caller holds the user's mirror row and has checked the lease.
-pub(super) async fn record(tx: &Transaction<'_>, reactor: Uuid, done: &Done) -> Result<(), DbError> {
+pub(super) async fn record(
+    tx: &Transaction<'_>,
+    reactor: Uuid,
+    done: &Done,
+) -> Result<(), DbError> {
     attempt(tx, reactor, done).await?;
     match &done.effect {
         Effect::Observed(observed) => {
@@ -167,7 +174,8 @@ pub(super) async fn record(tx: &Transaction<'_>, reactor: Uuid, done: &Done) -> 
                      where auth0_user_id = $1 and call_id = $2",
                 )
                 .await?;
-            tx.execute(&statement, &[&done.auth0_user_id, &done.call_id]).await?;
+            tx.execute(&statement, &[&done.auth0_user_id, &done.call_id])
+                .await?;
             succeeded(tx, &done.user_key).await
         }
         Effect::Mailed => {
@@ -218,7 +226,11 @@ pub(super) async fn record(tx: &Transaction<'_>, reactor: Uuid, done: &Done) -> 
 }
 
 /// Takes the accounts of a key without row (or of a past person of this key) over to the user in `row`.
-pub(super) async fn rekey(tx: &Transaction<'_>, reactor: Uuid, row: &PlanRow) -> Result<(), DbError> {
+pub(super) async fn rekey(
+    tx: &Transaction<'_>,
+    reactor: Uuid,
+    row: &PlanRow,
+) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
             "with taken as ( \
@@ -276,7 +288,11 @@ async fn attempt(tx: &Transaction<'_>, reactor: Uuid, done: &Done) -> Result<(),
 
 /// The account is as shown; its call, whichever it was, is over. Of the metadata only the owned keys are kept: role and
 /// permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away).
-async fn observe(tx: &Transaction<'_>, user_key: &str, observed: &Observed) -> Result<u64, DbError> {
+async fn observe(
+    tx: &Transaction<'_>,
+    user_key: &str,
+    observed: &Observed,
+) -> Result<u64, DbError> {
     let statement = tx
         .prepare_cached(
             "update roster.accounts a set state = 'linked', email = $3, email_verified = $4, name = $5, blocked = $6, \
@@ -360,7 +376,11 @@ async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(
                      where a.auth0_user_id = $1 and a.origin = 'made' and m.invite_epoch = 0)",
                 )
                 .await?;
-            if tx.query_one(&statement, &[&own.auth0_user_id]).await?.get(0) {
+            if tx
+                .query_one(&statement, &[&own.auth0_user_id])
+                .await?
+                .get(0)
+            {
                 created(tx, &done.user_key).await?;
             }
         }
@@ -405,7 +425,12 @@ async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(
 }
 
 /// Links an account; false if it is another user's.
-async fn attach(tx: &Transaction<'_>, user_key: &str, observed: &Observed, origin: &str) -> Result<bool, DbError> {
+async fn attach(
+    tx: &Transaction<'_>,
+    user_key: &str,
+    observed: &Observed,
+    origin: &str,
+) -> Result<bool, DbError> {
     let statement = tx
         .prepare_cached(
             "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state) \

@@ -28,7 +28,11 @@ pub async fn apply(client: &Client, begun: Begun) -> Done {
             Ok((effect, status)) => (effect, Some(status), None),
             Err(error) => {
                 let detail = error.detail().map(str::to_owned);
-                (outcome::of_error(begun.row.action, &error), error.status(), detail)
+                (
+                    outcome::of_error(begun.row.action, &error),
+                    error.status(),
+                    detail,
+                )
             }
         },
         Err(incomplete) => {
@@ -62,7 +66,10 @@ async fn carry_out(client: &Client, call: Call) -> Result<(Effect, u16), CallErr
     Ok(match call {
         Call::Look(look) => {
             let seen = look_at(client, &look).await?;
-            (Effect::Looked(outcome::of_look(&look, seen, client.connection())), 200)
+            (
+                Effect::Looked(outcome::of_look(&look, seen, client.connection())),
+                200,
+            )
         }
         Call::Create(new) => {
             let user = client.create_user(&new).await?;
@@ -96,7 +103,10 @@ async fn look_at(client: &Client, look: &Look) -> Result<Seen, CallError> {
         Some(email) if look.live => client.users_by_email(email).await?,
         _ => Vec::new(),
     };
-    Ok(Seen { by_id: None, by_email })
+    Ok(Seen {
+        by_id: None,
+        by_email,
+    })
 }
 
 fn log(done: &Done) {
@@ -109,7 +119,9 @@ fn log(done: &Done) {
         Effect::Looked(found) if found.dispute.is_some() => {
             tracing::warn!(user.key = %key, action, code, duration_ms, "a person has to decide");
         }
-        Effect::Missing => tracing::warn!(user.key = %key, action, code, duration_ms, "the account is missing"),
+        Effect::Missing => {
+            tracing::warn!(user.key = %key, action, code, duration_ms, "the account is missing")
+        }
         _ => tracing::info!(user.key = %key, action, duration_ms, "done"),
     }
 }

@@ -149,7 +149,9 @@ impl Reactor {
         }
         let (mode, paused) = reactors::mode(&self.pool).await?;
         if mode == "observe" {
-            tracing::warn!("mode observe: Auth0 is read and nothing is written to it; see roster plan, then roster mode enforce");
+            tracing::warn!(
+                "mode observe: Auth0 is read and nothing is written to it; see roster plan, then roster mode enforce"
+            );
         } else {
             tracing::info!(mode, paused, "the reactor runs");
         }
@@ -219,7 +221,8 @@ impl Reactor {
                 workers.held_back = true;
                 return Ok(None);
             }
-            let claims = mirror::claim(&self.pool, &self.terms, free.min(allowed).min(BATCH)).await?;
+            let claims =
+                mirror::claim(&self.pool, &self.terms, free.min(allowed).min(BATCH)).await?;
             if claims.is_empty() {
                 return mirror::next_due(&self.pool).await;
             }
@@ -249,7 +252,12 @@ impl Reactor {
                     user_key: call.row.user_key.clone(),
                 })
                 .collect();
-            done = join_all(begun.into_iter().map(|begun| apply::apply(&self.client, begun))).await;
+            done = join_all(
+                begun
+                    .into_iter()
+                    .map(|begun| apply::apply(&self.client, begun)),
+            )
+            .await;
         }
         if let Err(error) = mirror::write_back(&self.pool, Some(&keys)).await {
             tracing::debug!(error = %with_causes(&error), "ids are written back by the next sweep");
@@ -301,7 +309,9 @@ impl Reactor {
                 Some(serde_json::json!({"class": class.class.as_str(), "limit": class.limit?, "remaining": class.remaining?}))
             })
             .collect();
-        if let Err(error) = reactors::heartbeat(&self.pool, self.terms.reactor, &budget.into()).await {
+        if let Err(error) =
+            reactors::heartbeat(&self.pool, self.terms.reactor, &budget.into()).await
+        {
             tracing::debug!(error = %with_causes(&error), "no heartbeat");
         }
     }
@@ -313,7 +323,9 @@ impl Reactor {
         };
         match timeout(Duration::from_secs(5), goodbye).await {
             Ok(Ok(())) => tracing::info!("the reactor stopped; no lease is left"),
-            _ => tracing::warn!("the reactor stopped without the database; its leases end by themselves"),
+            _ => tracing::warn!(
+                "the reactor stopped without the database; its leases end by themselves"
+            ),
         }
     }
 }
@@ -391,7 +403,10 @@ impl Looks {
     }
 
     fn next(&self) -> Option<Instant> {
-        [self.after_a_wake.last().copied(), self.then].into_iter().flatten().min()
+        [self.after_a_wake.last().copied(), self.then]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn is_any(&self) -> bool {

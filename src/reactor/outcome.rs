@@ -97,9 +97,15 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
             ..Findings::default()
         };
     }
-    let (here, elsewhere): (Vec<&User>, Vec<&User>) =
-        seen.by_email.iter().partition(|user| user.in_connection(connection));
-    let further = elsewhere.into_iter().filter(|user| user.email_verified).map(observed).collect();
+    let (here, elsewhere): (Vec<&User>, Vec<&User>) = seen
+        .by_email
+        .iter()
+        .partition(|user| user.in_connection(connection));
+    let further = elsewhere
+        .into_iter()
+        .filter(|user| user.email_verified)
+        .map(observed)
+        .collect();
     let claimed = look.id.is_some() && !look.known;
     let (adopt, dispute) = match here.as_slice() {
         [] if look.conflict => (None, Some("conflict_unexplained")),
@@ -126,9 +132,7 @@ fn by_id(look: &Look, user: User, connection: &str) -> Findings {
         };
     }
     // The row claims this id. It is believed where the account is in our connection and has the row's address.
-    let same = |a: &Option<String>, b: &Option<String>| {
-        matches!((a, b), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
-    };
+    let same = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b));
     if user.in_connection(connection) && same(&user.email, &look.email) {
         Findings {
             adopt: Some(observed(&user)),

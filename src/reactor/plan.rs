@@ -163,11 +163,16 @@ mod tests {
             "app_metadata.team": {"from": 1, "to": null},
         });
         let call = call(&begun(Action::Update, Some("auth0|1"), changes)).expect("a call");
-        let Call::Patch(id, patch) = call else { panic!("{call:?}") };
+        let Call::Patch(id, patch) = call else {
+            panic!("{call:?}")
+        };
         assert_eq!(id.as_str(), "auth0|1");
         assert_eq!(patch.email, None);
         assert_eq!(patch.blocked, None);
-        assert_eq!(Value::Object(patch.app_metadata), json!({"role": "Admin", "team": null}));
+        assert_eq!(
+            Value::Object(patch.app_metadata),
+            json!({"role": "Admin", "team": null})
+        );
         assert!(patch.user_metadata.is_empty());
     }
 
@@ -179,17 +184,26 @@ mod tests {
             "app_metadata.permissions": {"from": null, "to": ["paint:canvas"]},
         });
         let call = call(&begun(Action::Create, Some("auth0|1"), changes)).expect("a call");
-        let Call::Create(new) = call else { panic!("{call:?}") };
+        let Call::Create(new) = call else {
+            panic!("{call:?}")
+        };
         assert_eq!(new.email, "ada@example.test");
         assert_eq!(new.name.as_deref(), Some("Ada"));
-        assert_eq!(Value::Object(new.app_metadata), json!({"permissions": ["paint:canvas"]}));
+        assert_eq!(
+            Value::Object(new.app_metadata),
+            json!({"permissions": ["paint:canvas"]})
+        );
     }
 
     #[test]
     fn a_row_without_what_it_needs_is_refused() {
         for (action, id, changes) in [
             (Action::Update, Some("auth0|1"), json!({})),
-            (Action::Block, None, json!({"blocked": {"from": false, "to": true}})),
+            (
+                Action::Block,
+                None,
+                json!({"blocked": {"from": false, "to": true}}),
+            ),
             (Action::Create, Some("auth0|1"), json!({})),
             (Action::Delete, None, json!({})),
         ] {

@@ -6,4 +6,5 @@ mod authz;
 mod database;
 mod emulator;
 mod migrations;
+mod mirror;
 mod tls;

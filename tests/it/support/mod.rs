@@ -2,5 +2,6 @@
 
 pub(crate) mod database;
 pub(crate) mod issuer;
+pub(crate) mod world;
 
 pub(crate) use database::Database;
