@@ -29,8 +29,9 @@ begin
     insert into roster.mirror as m (
         user_key, incarnation, email, removed_txid, removed_by, removed_at, removal_verdict, baseline, look_wanted, lane, due, due_since
     )
-    with change as (
-        select * from roster.changes where id = any (ids)
+    with change as materialized (
+        -- The number of keys is read once here: asked beside unnest() it would be read out of the whole array for each of them.
+        select c.*, cardinality(c.user_keys) > mass as is_mass from roster.changes c where c.id = any (ids)
     ),
     event as (
         select c.id, c.op, c.txid, c.changed_at, k.user_key, 'added' as kind, null as removed_by
@@ -45,7 +46,7 @@ begin
         from change c cross join roster.mirror gone
         where c.of_users and c.op = 'truncate' and gone.removed_txid is null
         union all
-        select c.id, c.op, c.txid, c.changed_at, k.user_key, case when cardinality(c.user_keys) > mass then 'in mass' else 'named' end, null
+        select c.id, c.op, c.txid, c.changed_at, k.user_key, case when c.is_mass then 'in mass' else 'named' end, null
         from change c cross join unnest(c.user_keys) k (user_key)
     ),
     -- Each coming and going beside the one before it; before the first one stands what the mirror remembers.
