@@ -72,7 +72,7 @@ create or replace view roster.plan_of_accounts as
 select
     a.user_key,
     a.auth0_user_id,
-    coalesce(d.email, a.email) as email,
+    case when live.live then d.email else a.email end as email,
     what.action,
     case
         when what.action in ('block', 'delete', 'move aside') then 'removal'
@@ -91,11 +91,11 @@ select
         when a.call_id is not null and a.call_deadline > now() then 'a call is in flight'
         when holder.user_key is not null and not breaker.breaks then format('the address is still held by user %s', holder.user_key)
         when taker.user_key is not null then format('user %s takes this account over', taker.user_key)
-        when what.action = 'delete' and m.removed_at + s.delete_after > now() then 'the account is deleted later'
+        when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'
     end as waits_for,
     case
         when a.call_id is not null then a.call_deadline
-        when what.action = 'delete' then m.removed_at + s.delete_after
+        when what.action = 'delete' then deleted.at
     end as due_at,
     case
         when a.call_id is not null then format('the answer to %s was not recorded', a.call_action)
@@ -161,10 +161,14 @@ left join lateral (
         ) as has_an_account
     from roster.desired_users other
     where not live.live and a.origin <> 'further' and not other.blocked
-        and (d.user_key is null or other.user_key = a.user_key)
         and (lower(other.email) = lower(a.email) or other.auth0_user_id = a.auth0_user_id)
     limit 1
 ) claimant on true
+-- Counted from the row's end or the block, whichever came last; a past person of a live key has only the block.
+cross join lateral (
+    select greatest(a.removed_at, m.removed_at) + s.delete_after as at
+    offset 0
+) deleted
 cross join lateral (
     select case when not claimant.has_an_account then claimant.user_key end as user_key
     offset 0
@@ -178,7 +182,7 @@ cross join lateral (
             case
                 when not a.blocked then 'block'
                 when claimant.has_an_account and a.blocked_by_us and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
-                when s.delete_after is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
+                when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
             end
         when d.blocked and not a.blocked then 'block'
         when not d.blocked and a.blocked and a.blocked_by_us then 'unblock'
