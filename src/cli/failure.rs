@@ -39,7 +39,11 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
             .and_then(|error| error.as_db_error())
     });
     if let Some(server) = server {
-        eprintln!("  postgres: {} ({})", server.message(), server.code().code());
+        eprintln!(
+            "  postgres: {} ({})",
+            server.message(),
+            server.code().code()
+        );
         if let Some(detail) = server.detail() {
             eprintln!("  detail: {detail}");
         }
@@ -61,7 +65,11 @@ fn kind(error: &anyhow::Error) -> Kind {
             || cause.is::<JwksError>()
             || matches!(
                 cause.downcast_ref(),
-                Some(ServiceError::NotInstalled | ServiceError::Url { .. } | ServiceError::Listen { .. })
+                Some(
+                    ServiceError::NotInstalled
+                        | ServiceError::Url { .. }
+                        | ServiceError::Listen { .. }
+                )
             )
             || matches!(
                 cause.downcast_ref(),
@@ -72,8 +80,12 @@ fn kind(error: &anyhow::Error) -> Kind {
         }
         if cause.is::<ConnectError>()
             || matches!(cause.downcast_ref(), Some(ServiceError::Connect(_)))
-            || cause.downcast_ref::<DbError>().is_some_and(DbError::is_unreachable)
-            || cause.downcast_ref::<tokio_postgres::Error>().is_some_and(connect::is_lost)
+            || cause
+                .downcast_ref::<DbError>()
+                .is_some_and(DbError::is_unreachable)
+            || cause
+                .downcast_ref::<tokio_postgres::Error>()
+                .is_some_and(connect::is_lost)
         {
             return Kind::Unreachable;
         }
@@ -86,13 +98,19 @@ fn next_step(error: &anyhow::Error) -> Option<&'static str> {
         if matches!(cause.downcast_ref(), Some(ServiceError::NotInstalled)) {
             return Some("roster migrate");
         }
-        if cause.is::<ConnectError>() || matches!(cause.downcast_ref(), Some(ServiceError::Connect(_))) {
-            return Some("check that PostgreSQL runs and that DATABASE_URL names it, for instance with psql \"$DATABASE_URL\"");
+        if cause.is::<ConnectError>()
+            || matches!(cause.downcast_ref(), Some(ServiceError::Connect(_)))
+        {
+            return Some(
+                "check that PostgreSQL runs and that DATABASE_URL names it, for instance with psql \"$DATABASE_URL\"",
+            );
         }
         if let Some(MigrateError::Sql { source, .. }) = cause.downcast_ref()
             && source.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
         {
-            return Some("somebody holds the table; nothing is half-done, run roster migrate again");
+            return Some(
+                "somebody holds the table; nothing is half-done, run roster migrate again",
+            );
         }
     }
     None

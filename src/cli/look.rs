@@ -38,7 +38,10 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
     let problems = control::problems(client).await?;
     let number = |field: &str| status[field].as_i64().unwrap_or(0);
     let (held, behind) = (number("held"), number("pending") + number("unfolded"));
-    let exit = match (held, behind + number("failing") + number("parked") + number("disputed")) {
+    let exit = match (
+        held,
+        behind + number("failing") + number("parked") + number("disputed"),
+    ) {
         (1.., _) => Exit::Held,
         (_, 0) => Exit::Done,
         _ => Exit::Differences,
@@ -74,7 +77,13 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
     }
     println!("{table}");
     if !problems.is_empty() {
-        println!("{}", rows(&problems, &["problem", "code", "users", "examples", "advice"]));
+        println!(
+            "{}",
+            rows(
+                &problems,
+                &["problem", "code", "users", "examples", "advice"]
+            )
+        );
     }
     Ok(exit)
 }
@@ -106,7 +115,10 @@ fn sentence(status: &Value) -> String {
     }
     let stuck = number("parked") + number("disputed") + number("failing");
     if stuck > 0 {
-        return format!("In sync but for {}: see the problems below.", output::count(stuck, "user"));
+        return format!(
+            "In sync but for {}: see the problems below.",
+            output::count(stuck, "user")
+        );
     }
     "In sync.".to_owned()
 }
@@ -147,20 +159,32 @@ pub(super) async fn plan(config: &Config, who: &[String], json: bool) -> anyhow:
 pub(super) async fn held(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let client = session(config).await?;
     let held = control::held(&client).await?;
-    let exit = if held.is_empty() { Exit::Done } else { Exit::Held };
+    let exit = if held.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Held
+    };
     if json {
         output::json(&held)?;
     } else if held.is_empty() {
         println!("No removal is held.");
     } else {
-        println!("{}", rows(&held, &["user_key", "email", "action", "reason", "since"]));
-        println!("Let them go ahead: roster held --release all. Keep the accounts: roster held --discard all. Or one user instead of all.");
+        println!(
+            "{}",
+            rows(&held, &["user_key", "email", "action", "reason", "since"])
+        );
+        println!(
+            "Let them go ahead: roster held --release all. Keep the accounts: roster held --discard all. Or one user instead of all."
+        );
     }
     Ok(exit)
 }
 
 fn rows(objects: &[Value], columns: &[&str]) -> comfy_table::Table {
-    let header: Vec<String> = columns.iter().map(|column| column.replace('_', " ")).collect();
+    let header: Vec<String> = columns
+        .iter()
+        .map(|column| column.replace('_', " "))
+        .collect();
     let mut table = output::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for object in objects {
         table.add_row(columns.iter().map(|column| output::plain(&object[*column])));

@@ -68,11 +68,17 @@ mod tests {
             "app_metadata.team": {"from": 1, "to": null},
             "name": {"from": null, "to": "Ada"},
         });
-        assert_eq!(changes(&fields), "role: Artist → Admin\nteam: 1 → (nothing)\nname: Ada");
+        assert_eq!(
+            changes(&fields),
+            "role: Artist → Admin\nteam: 1 → (nothing)\nname: Ada"
+        );
     }
 
     #[test]
     fn one_is_singular() {
-        assert_eq!((count(1, "user"), count(0, "user")), ("1 user".into(), "0 users".into()));
+        assert_eq!(
+            (count(1, "user"), count(0, "user")),
+            ("1 user".into(), "0 users".into())
+        );
     }
 }

@@ -15,8 +15,10 @@ pub(super) async fn mode(config: &Config, mode: Mode, json: bool) -> anyhow::Res
             "{}",
             match mode {
                 Mode::Observe => "Mode observe: nothing is written to Auth0.",
-                Mode::Additive => "Mode additive: users are created and updated, nobody is blocked or deleted.",
-                Mode::Enforce => "Mode enforce: Auth0 follows the users table. Removals beyond the guard's limit are held; see roster held.",
+                Mode::Additive =>
+                    "Mode additive: users are created and updated, nobody is blocked or deleted.",
+                Mode::Enforce =>
+                    "Mode enforce: Auth0 follows the users table. Removals beyond the guard's limit are held; see roster held.",
             }
         );
     }
@@ -26,7 +28,9 @@ pub(super) async fn mode(config: &Config, mode: Mode, json: bool) -> anyhow::Res
 pub(super) async fn pause(config: &Config, reason: &str) -> anyhow::Result<Exit> {
     let client = session(config).await?;
     control::pause(&client, reason).await?;
-    println!("Paused. Changes are captured and authorization goes on; roster resume lets the mirror go on.");
+    println!(
+        "Paused. Changes are captured and authorization goes on; roster resume lets the mirror go on."
+    );
     Ok(Exit::Done)
 }
 
@@ -37,11 +41,19 @@ pub(super) async fn resume(config: &Config) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-pub(super) async fn held(config: &Config, release: Option<String>, discard: Option<String>, json: bool) -> anyhow::Result<Exit> {
+pub(super) async fn held(
+    config: &Config,
+    release: Option<String>,
+    discard: Option<String>,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let client = session(config).await?;
     let (number, word) = match (release, discard) {
         (Some(which), _) => (control::release_held(&client, &which).await?, "released"),
-        (None, Some(which)) => (control::discard_held(&client, &which).await?, "discarded; the accounts are kept until their rows change again"),
+        (None, Some(which)) => (
+            control::discard_held(&client, &which).await?,
+            "discarded; the accounts are kept until their rows change again",
+        ),
         (None, None) => unreachable!("listing is another command"),
     };
     if json {
@@ -76,7 +88,10 @@ pub(super) async fn sync(
         Some(users)
     };
     client.batch_execute("commit").await?;
-    let asked = users.map_or_else(|| "everybody".to_owned(), |number| output::count(number.into(), "user"));
+    let asked = users.map_or_else(
+        || "everybody".to_owned(),
+        |number| output::count(number.into(), "user"),
+    );
     let Some(seconds) = wait.filter(|_| users != Some(0)) else {
         if json {
             output::json(&json!({"users": users}))?;

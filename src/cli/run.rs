@@ -1,4 +1,4 @@
-//! `roster run`, `roster demo` and `roster emulator`: what goes on until it is stopped.
+//! `roster run` and `roster emulator`: what goes on until it is stopped.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,6 @@ use tokio::{net::TcpListener, sync::oneshot};
 use super::{Exit, Only, output, stop_on_signal};
 use crate::{
     config::Config,
-    demo,
     emulator::{self, Options},
     service::{self, Part},
 };
@@ -26,11 +25,6 @@ pub(super) async fn run(config: &Config, only: Option<Only>) -> anyhow::Result<E
     Ok(Exit::Done)
 }
 
-pub(super) async fn demo(tour: bool, json: bool) -> anyhow::Result<Exit> {
-    let outcome = demo::run(demo::Options { tour, json }, stop_on_signal()?).await?;
-    Ok(if outcome.held() { Exit::Done } else { anyhow::bail!("the tour did not hold") })
-}
-
 pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<Exit> {
     let listener = TcpListener::bind(listen)
         .await
@@ -38,15 +32,23 @@ pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<E
     let url = format!("http://{}", listener.local_addr()?);
     let options = Options::default();
     if json {
-        output::json(&json!({"url": url, "users": format!("{url}/_emulator/users"), "mail": format!("{url}/_emulator/mail")}))?;
+        output::json(
+            &json!({"url": url, "users": format!("{url}/_emulator/users"), "mail": format!("{url}/_emulator/mail")}),
+        )?;
     } else {
         println!("Auth0 emulator at {url}; everything is forgotten when it ends.");
         println!("Its users: {url}/_emulator/users   mailbox: {url}/_emulator/mail");
         println!("To let roster use it:");
         println!("    export ROSTER__AUTH0__BASE_URL={url}");
         println!("    export AUTH0_MGMT_CLIENT_ID={}", options.m2m.client_id);
-        println!("    export AUTH0_MGMT_CLIENT_SECRET={}", emulator_secret(&options));
-        println!("    export ROSTER__AUTHZ__AUDIENCE={}", options.audiences.join(","));
+        println!(
+            "    export AUTH0_MGMT_CLIENT_SECRET={}",
+            emulator_secret(&options)
+        );
+        println!(
+            "    export ROSTER__AUTHZ__AUDIENCE={}",
+            options.audiences.join(",")
+        );
     }
     emulator::serve(listener, options, stop_on_signal()?).await?;
     Ok(Exit::Done)
