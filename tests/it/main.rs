@@ -4,4 +4,5 @@ mod support;
 
 mod capture;
 mod database;
+mod fold;
 mod migrations;
