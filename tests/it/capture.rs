@@ -27,8 +27,7 @@ async fn users_changes(sql: &Sql) -> Vec<String> {
         .collect()
 }
 
-const TWO_PEOPLE: &str =
-    "insert into users (email, name) values ('ada@example.test', 'Ada'), ('bob@example.test', 'Bob')";
+const TWO_PEOPLE: &str = "insert into users (email, name) values ('ada@example.test', 'Ada'), ('bob@example.test', 'Bob')";
 
 #[tokio::test]
 async fn each_statement_leaves_one_row_however_many_users_it_changes() {
@@ -39,8 +38,10 @@ async fn each_statement_leaves_one_row_however_many_users_it_changes() {
     assert_eq!(users_changes(&sql).await, ["update {1,2}"]);
     sql.run("delete from users where id = 2").await;
     assert_eq!(users_changes(&sql).await, ["delete {2}"]);
-    sql.run("insert into users (email) select n || '@example.test' from generate_series(1, 1000) n")
-        .await;
+    sql.run(
+        "insert into users (email) select n || '@example.test' from generate_series(1, 1000) n",
+    )
+    .await;
     assert_eq!(
         sql.rows("select op, cardinality(user_keys) from roster.changes")
             .await,
@@ -185,8 +186,10 @@ async fn what_a_user_may_do_beyond_the_role_is_told_by_user_and_a_role_by_nobody
         .await;
     sql.run("update user_permissions set user_id = 2 where permission = 'b'; update user_permissions set permission = 'c' where permission = 'a'")
         .await;
-    sql.run("delete from users where id = 2; insert into role_permissions values ('Artist', 'draw')")
-        .await;
+    sql.run(
+        "delete from users where id = 2; insert into role_permissions values ('Artist', 'draw')",
+    )
+    .await;
     let mut told = sql.rows(CHANGES).await;
     told[3..5].sort();
     assert_eq!(
@@ -342,8 +345,10 @@ async fn cascades_inside_the_table_are_captured_whole() {
     sql.run("delete from roster.changes; delete from people where id = 12")
         .await;
     assert_eq!(
-        sql.row("select array(select distinct k from roster.changes, unnest(user_keys) k order by 1)")
-            .await,
+        sql.row(
+            "select array(select distinct k from roster.changes, unnest(user_keys) k order by 1)"
+        )
+        .await,
         "{12,13}"
     );
 }
@@ -369,8 +374,10 @@ async fn triggers_come_off_around_a_schema_change_and_go_on_again() {
         "t"
     );
     assert_eq!(sql.plan().await, ["1 look due", "2 look due"]);
-    sql.run("select roster.unwatch('users'); delete from roster.changes; update users set name = 'x'")
-        .await;
+    sql.run(
+        "select roster.unwatch('users'); delete from roster.changes; update users set name = 'x'",
+    )
+    .await;
     assert_eq!(users_changes(&sql).await, [""; 0]);
     assert_eq!(
         sql.rows("select relation from roster.watched order by 1")

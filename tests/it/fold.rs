@@ -2,7 +2,8 @@
 
 use crate::support::sql::{SETTLE, Sql, rows, run};
 
-const WHO: &str = "select user_key, incarnation, email, removed_by from roster.mirror order by user_key::int";
+const WHO: &str =
+    "select user_key, incarnation, email, removed_by from roster.mirror order by user_key::int";
 
 async fn with_ada() -> Sql {
     let sql = Sql::enforcing().await;
@@ -95,8 +96,10 @@ async fn a_key_back_with_another_address_is_another_person_who_starts_from_nothi
         .await;
     assert_eq!(sql.rows(WHO).await, ["1 2 bob@example.test -"]);
     assert_eq!(
-        sql.row("select baseline, look_wanted, invite_epoch, lane, removed_txid from roster.mirror")
-            .await,
+        sql.row(
+            "select baseline, look_wanted, invite_epoch, lane, removed_txid from roster.mirror"
+        )
+        .await,
         "f f 0 removal -"
     );
 }
@@ -236,8 +239,10 @@ async fn a_transaction_that_commits_late_is_folded_late_and_not_lost() {
 #[tokio::test]
 async fn a_resync_is_no_news_about_who_a_person_is() {
     let sql = with_ada().await;
-    sql.run("alter table users disable trigger roster_update; update users set email = 'ada@new.test'")
-        .await;
+    sql.run(
+        "alter table users disable trigger roster_update; update users set email = 'ada@new.test'",
+    )
+    .await;
     sql.run("update roster.mirror set removal_verdict = 'kept'; select roster.resync('1'); select roster.fold()")
         .await;
     assert_eq!(

@@ -3,6 +3,8 @@
 mod support;
 
 mod capture;
+mod control;
 mod database;
 mod fold;
 mod migrations;
+mod plan;

@@ -37,8 +37,10 @@ impl Sql {
     /// After `roster mode enforce`. The outbox is empty.
     pub(crate) async fn enforcing() -> Self {
         let sql = Self::observing().await;
-        sql.run("select roster.set_mode('enforce'); select roster.fold(); delete from roster.changes")
-            .await;
+        sql.run(
+            "select roster.set_mode('enforce'); select roster.fold(); delete from roster.changes",
+        )
+        .await;
         sql
     }
 
