@@ -28,6 +28,8 @@ pub mod auth0;
 
 pub mod authz;
 
+pub mod service;
+
 pub mod config;
 pub mod http;
 pub mod telemetry;

@@ -39,6 +39,18 @@ return jsonb_strip_nulls(
 
 comment on function roster.owned_app_metadata(jsonb, text, text[]) is 'What app_metadata is to hold for a user: the view''s own keys, role and permissions.';
 
+-- Of observed metadata what Roster owns: some fixed keys, the keys that are desired, and those that were owned before.
+create or replace function roster.owned_part(observed jsonb, fixed text[], before jsonb, desired jsonb) returns jsonb
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+return (
+    select coalesce(jsonb_object_agg(o.key, o.value), '{}')
+    from jsonb_each(observed) o (key, value)
+    where o.key = any (fixed) or before ? o.key or coalesce(desired, '{}') ? o.key
+);
+
+comment on function roster.owned_part(jsonb, text[], jsonb, jsonb) is 'The top-level keys of observed metadata that Roster owns.';
+
 -- Addresses that wait for each other: follows from one account to the holder of the address it wants, and on.
 create or replace function roster.address_cycle(account text) returns text[]
     language sql stable

@@ -3,9 +3,10 @@
 //! Auth0 says after each call how many are left and when the bucket is full again; between two answers the level is
 //! estimated. The properties wanted:
 //!
-//! * While the limit is known, the level is kept above the part of it that is left to others (`1 - share`).
-//! * A burst of concurrent calls counts each of them: an answer's level is lowered by the calls made since its own.
-//!   An answer that is older than what is known already changes nothing.
+//! * While the limit is known, the level is kept above the part of it that is left to others (`1 - share`), but for
+//!   a rounding: Auth0 tells whole calls and whole seconds.
+//! * A burst of concurrent calls counts each of them: an answer's level is lowered by the calls under way, which it may not
+//!   have counted yet. An answer to an older call than what is known already changes nothing.
 //! * A refused call (429) empties the bucket and holds it. Calls that were under way meanwhile neither lift the hold nor
 //!   make it longer by their number.
 //! * No wait lasts for ever, whatever the headers say: an empty bucket grants a call after at most [`LONGEST_WAIT`].
@@ -25,6 +26,8 @@ pub(super) const UNPACED: u32 = 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Longest `Retry-After` believed; a call every five minutes costs nobody anything.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Seconds by which a reset seems later than it is, on average: both times that tell it are whole seconds.
+const ROUNDING: f64 = 0.5;
 /// First step of the exponential waits, as Auth0's SDKs have it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Shortest hold after a refusal.
@@ -58,6 +61,8 @@ pub(super) struct Bucket {
     strikes: u32,
     /// Calls made so far; a call's number is this after it was taken.
     issued: u64,
+    /// Calls that were taken and have not ended.
+    under_way: u32,
     /// Number of the newest call whose answer counted; older answers tell nothing new.
     learnt_from: u64,
 }
@@ -74,6 +79,7 @@ impl Bucket {
             held_until: None,
             strikes: 0,
             issued: 0,
+            under_way: 0,
             learnt_from: 0,
         }
     }
@@ -126,14 +132,20 @@ impl Bucket {
             .max(Duration::from_millis(1))
     }
 
-    /// Takes a call, if one may be made at once, and gives its number.
+    /// Takes a call, if one may be made at once, and gives its number. Each is to be ended, answered or not.
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         (self.available(now) > 0).then(|| {
             self.settle(now);
             self.level -= 1.0;
+            self.under_way += 1;
             self.issued += 1;
             self.issued
         })
+    }
+
+    /// A call that was taken has ended, after its answer (if one came) was reported.
+    pub(super) fn ended(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
     }
 
     /// Call `number` was answered, not with a 429.
@@ -144,7 +156,7 @@ impl Bucket {
         self.learnt_from = number;
         self.strikes = 0;
         match (quota, self.knowledge) {
-            (Some(quota), _) => self.learn(number, quota, now),
+            (Some(quota), _) => self.learn(quota, now),
             (None, Knowledge::Guessed) => {
                 self.settle(now);
                 // About one call a second more, each second.
@@ -173,7 +185,7 @@ impl Bucket {
             self.learnt_from = self.issued;
         }
         match (pacing.quota, self.knowledge) {
-            (Some(quota), _) => self.learn(self.issued, quota, now),
+            (Some(quota), _) => self.learn(quota, now),
             (None, Knowledge::Nothing) => {
                 self.knowledge = Knowledge::Guessed;
                 self.rate = 1.0;
@@ -206,8 +218,8 @@ impl Bucket {
         self.held_until = self.held_until.max(other.held_until);
     }
 
-    /// The level as an answer tells it, less the calls made since.
-    fn learn(&mut self, number: u64, quota: Quota, now: Instant) {
+    /// The level as an answer tells it, less the other calls under way.
+    fn learn(&mut self, quota: Quota, now: Instant) {
         let limit = quota.limit.max(1);
         let remaining = quota.remaining.min(limit);
         let missing = limit - remaining;
@@ -215,11 +227,11 @@ impl Bucket {
         let told = quota
             .reset_in
             .filter(|_| missing > 0)
-            // Both times are whole seconds, so less than one is not told.
-            .map(|reset| f64::from(missing) / reset.as_secs_f64().max(1.0));
+            .map(|reset| f64::from(missing) / (reset.as_secs_f64() - ROUNDING).max(ROUNDING));
         let slowest = (self.reserve() + 1.0) / LONGEST_WAIT.as_secs_f64();
         self.rate = told.unwrap_or(self.rate).max(slowest);
-        self.level = (f64::from(remaining) - (self.issued - number) as f64).max(0.0);
+        let others = self.under_way.saturating_sub(1);
+        self.level = f64::from(remaining.saturating_sub(others));
         self.at = now;
     }
 
@@ -265,4 +277,297 @@ fn backoff(strikes: u32, jitter: f64) -> Duration {
         .saturating_mul(2_u32.saturating_pow(strikes.saturating_sub(1)))
         .min(LONGEST_WAIT)
         .mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+/// Auth0's side of a bucket, with times told in whole seconds.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct TenantBucket {
+    limit: f64,
+    rate: f64,
+    level: f64,
+    start: Instant,
+    at: Instant,
+}
+
+#[cfg(test)]
+impl TenantBucket {
+    pub(super) fn new(limit: u32, per_minute: u32, now: Instant) -> Self {
+        Self {
+            limit: limit.into(),
+            rate: f64::from(per_minute) / 60.0,
+            level: limit.into(),
+            start: now,
+            at: now,
+        }
+    }
+
+    /// A call that arrives now: what its answer tells, an error if it is a 429.
+    pub(super) fn call(&mut self, now: Instant) -> Result<Quota, Pacing> {
+        let passed = (now - self.at).as_secs_f64();
+        self.level = (self.level + passed * self.rate).min(self.limit);
+        self.at = now;
+        let granted = self.level >= 1.0;
+        if granted {
+            self.level -= 1.0;
+        }
+        let clock = (now - self.start).as_secs_f64();
+        let full = clock + (self.limit - self.level) / self.rate;
+        let quota = Quota {
+            limit: self.limit as u32,
+            remaining: self.level as u32,
+            reset_in: Some(Duration::from_secs((full.ceil() - clock.floor()) as u64)),
+        };
+        if granted {
+            return Ok(quota);
+        }
+        Err(Pacing {
+            quota: Some(quota),
+            retry_after: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    fn quota(limit: u32, remaining: u32, reset_in: u64) -> Quota {
+        Quota {
+            limit,
+            remaining,
+            reset_in: Some(Duration::from_secs(reset_in)),
+        }
+    }
+
+    fn refusal(quota: Option<Quota>, retry_after: Option<u64>) -> Pacing {
+        Pacing {
+            quota,
+            retry_after: retry_after.map(Duration::from_secs),
+        }
+    }
+
+    /// A bucket that has just learnt `quota` from its only call.
+    fn learnt(share: f64, quota: Quota, now: Instant) -> Bucket {
+        let mut bucket = Bucket::new(share, now);
+        let number = bucket.take(now).unwrap();
+        bucket.answered(number, Some(quota), now);
+        bucket.ended();
+        bucket
+    }
+
+    #[test]
+    fn nothing_known_is_nothing_paced() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(0.8, now);
+        for _ in 0..100 {
+            assert!(bucket.take(now).is_some());
+        }
+        assert_eq!(bucket.available(now), UNPACED);
+        assert_eq!(bucket.wait(now), Duration::ZERO);
+        assert_eq!(
+            (bucket.limit(), bucket.remaining(now), bucket.full_in(now)),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_share_of_the_limit_is_left_to_others() {
+        let now = Instant::now();
+        for (share, limit, remaining, available) in [
+            (0.8, 20, 19, 15),
+            (0.8, 20, 5, 1),
+            (0.8, 20, 4, 0),
+            (1.0, 20, 4, 4),
+            (0.5, 50, 50, 25),
+            // However small the share, a full bucket grants a call.
+            (0.1, 2, 2, 1),
+            (0.8, 1, 1, 1),
+            // More left than there can be.
+            (1.0, 10, 99, 10),
+        ] {
+            let bucket = learnt(share, quota(limit, remaining, 6), now);
+            assert_eq!(
+                bucket.available(now),
+                available,
+                "{share} of {limit}, {remaining} left"
+            );
+        }
+    }
+
+    #[test]
+    fn the_wait_follows_from_the_reset() {
+        let now = Instant::now();
+        // 19 missing, full in about 9.5 s: two a second.
+        let bucket = learnt(1.0, quota(19, 0, 10), now);
+        assert_eq!(bucket.wait(now), seconds(0.5));
+        assert_eq!(bucket.full_in(now), Some(seconds(9.5)));
+        assert_eq!(bucket.available(now + seconds(0.49)), 0);
+        assert_eq!(bucket.available(now + seconds(0.5)), 1);
+        assert_eq!(bucket.wait(now + seconds(0.5)), Duration::ZERO);
+        assert_eq!(bucket.remaining(now + seconds(3.0)), Some(6));
+        assert_eq!(bucket.available(now + seconds(99.0)), 19);
+        // With a fifth kept for others, 4.8 have to come.
+        assert_eq!(learnt(0.8, quota(19, 0, 10), now).wait(now), seconds(2.4));
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_a_minute_whatever_the_reset_says() {
+        let now = Instant::now();
+        for reset in [0, 1, 5_184, 86_400] {
+            for limit in [1, 2, 10, 300] {
+                let bucket = learnt(0.8, quota(limit, 0, reset), now);
+                assert!(
+                    bucket.wait(now) <= LONGEST_WAIT,
+                    "limit {limit}, reset in {reset} s"
+                );
+                assert_ne!(
+                    bucket.available(now + LONGEST_WAIT),
+                    0,
+                    "limit {limit}, reset in {reset} s"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn calls_under_way_are_taken_off_an_answer() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(1.0, now);
+        let numbers: Vec<u64> = (0..5).map(|_| bucket.take(now).unwrap()).collect();
+        let mut answered = |number, quota| {
+            bucket.answered(number, Some(quota), now);
+            bucket.ended();
+            bucket.available(now)
+        };
+        assert_eq!(
+            answered(numbers[1], quota(10, 9, 1)),
+            5,
+            "four are under way"
+        );
+        assert_eq!(
+            answered(numbers[0], quota(10, 8, 1)),
+            5,
+            "an older call tells nothing new"
+        );
+        assert_eq!(
+            answered(numbers[4], quota(10, 4, 1)),
+            2,
+            "others called too"
+        );
+    }
+
+    #[test]
+    fn a_refusal_holds_as_told_else_until_the_reset_else_exponentially() {
+        let now = Instant::now();
+        for (pacing, hold) in [
+            (refusal(None, Some(7)), 7.0),
+            (refusal(Some(quota(20, 0, 30)), Some(7)), 7.0),
+            (refusal(None, Some(86_400)), 300.0),
+            (refusal(None, Some(0)), 0.1),
+            (refusal(Some(quota(20, 0, 30)), None), 30.0),
+            (refusal(Some(quota(20, 0, 5_000)), None), 60.0),
+            (refusal(Some(quota(20, 0, 0)), None), 1.0),
+            (refusal(None, None), 0.5),
+        ] {
+            let mut bucket = Bucket::new(1.0, now);
+            let number = bucket.take(now).unwrap();
+            assert_eq!(
+                bucket.refused(number, pacing, 0.5, now),
+                seconds(hold),
+                "{pacing:?}"
+            );
+            assert_eq!(bucket.held_for(now), Some(seconds(hold)), "{pacing:?}");
+            assert_eq!(bucket.take(now), None, "{pacing:?}");
+        }
+    }
+
+    #[test]
+    fn waits_double_with_refusals_in_a_row_up_to_a_minute() {
+        let waits = [0, 1, 2, 3, 7, 40].map(|strikes| backoff(strikes, 1.0).as_secs());
+        assert_eq!(waits, [1, 1, 2, 4, 60, 60]);
+        assert_eq!(backoff(3, 0.25), seconds(1.0));
+        assert_eq!(backoff(3, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_burst_of_refusals_counts_once() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(1.0, now);
+        let numbers: Vec<u64> = (0..16).map(|_| bucket.take(now).unwrap()).collect();
+        let hold = bucket.refused(numbers[3], refusal(None, None), 1.0, now);
+        for &number in &numbers[4..] {
+            bucket.refused(number, refusal(None, None), 1.0, now);
+        }
+        assert_eq!(bucket.held_for(now), Some(hold));
+        bucket.answered(numbers[0], Some(quota(20, 19, 1)), now);
+        assert_eq!(
+            bucket.available(now),
+            0,
+            "an answer from before the refusal does not lift it"
+        );
+        // The next refusal is the second in a row, not the seventeenth.
+        let later = now + seconds(1.0);
+        let number = bucket.take(later).unwrap();
+        assert_eq!(
+            bucket.refused(number, refusal(None, None), 1.0, later),
+            seconds(2.0)
+        );
+    }
+
+    #[test]
+    fn without_headers_a_refused_class_starts_slowly_and_recovers() {
+        let mut now = Instant::now();
+        let mut bucket = Bucket::new(0.8, now);
+        let number = bucket.take(now).unwrap();
+        now += bucket.refused(number, refusal(None, None), 1.0, now);
+        assert_eq!(bucket.available(now), 1, "one call tries it");
+        let mut calls = 0;
+        while bucket.available(now) < UNPACED {
+            now += bucket.wait(now);
+            let number = bucket.take(now).unwrap();
+            bucket.answered(number, None, now);
+            calls += 1;
+            assert!(calls < 100_000, "it never recovered");
+        }
+        assert!(calls > 1_000, "it recovered after {calls} calls");
+    }
+
+    #[test]
+    fn a_long_run_uses_most_of_the_refill_and_is_never_refused() {
+        // Burst and calls a minute: users of a self-service plan read and written, a free and an Enterprise tenant.
+        for (limit, per_minute) in [(40, 500), (20, 200), (2, 120), (50, 960)] {
+            let start = Instant::now();
+            let mut tenant = TenantBucket::new(limit, per_minute, start);
+            let mut bucket = Bucket::new(0.8, start);
+            let mut now = start;
+            let mut calls = 0;
+            while now - start < Duration::from_secs(600) {
+                // Each call takes 20 ms, one after the other.
+                now += bucket.wait(now).max(Duration::from_millis(20));
+                let Some(number) = bucket.take(now) else {
+                    continue;
+                };
+                let quota = tenant.call(now).expect("the tenant never refuses");
+                let kept = 0.2 * f64::from(limit);
+                assert!(
+                    tenant.level >= kept.floor() - 0.5,
+                    "{} of {limit} left",
+                    tenant.level
+                );
+                bucket.answered(number, Some(quota), now);
+                bucket.ended();
+                calls += 1;
+            }
+            let granted = f64::from(per_minute) * 10.0;
+            assert!(
+                f64::from(calls) > 0.8 * granted,
+                "limit {limit}: {calls} of {granted}"
+            );
+        }
+    }
 }

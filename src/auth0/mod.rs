@@ -246,3 +246,6 @@ impl fmt::Debug for Client {
 fn user(call: &Call<'_>, answer: Answer) -> Result<User, CallError> {
     call.parse::<wire::UserAnswer>(answer).map(User::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,10 @@ use super::{
 const REFUSAL: Duration = Duration::from_secs(30);
 /// How long an unreachable or broken token endpoint is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bounds of the wait that a 429 asks for.
-const THROTTLED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// How long a 429 of the token endpoint is obeyed that does not say how long.
+const THROTTLED: Duration = Duration::from_secs(5);
+/// Longest `Retry-After` of the token endpoint that is believed.
+const LONGEST_THROTTLED: Duration = Duration::from_secs(60);
 /// Auth0 grants at most this (<https://auth0.com/docs/secure/tokens/access-tokens/update-access-token-lifetime>).
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// A token's answer is about a kilobyte; many scopes make it a few.
@@ -188,8 +190,8 @@ impl Tokens {
                 retry_after: answer
                     .pacing
                     .retry_after
-                    .unwrap_or(THROTTLED[0] * 5)
-                    .clamp(THROTTLED[0], THROTTLED[1]),
+                    .unwrap_or(THROTTLED)
+                    .clamp(PAUSE, LONGEST_THROTTLED),
             }),
             status @ (408 | 500..) => Err(TokenError::Unavailable {
                 status,
@@ -268,4 +270,79 @@ fn malformed(reason: impl Into<std::borrow::Cow<'static, str>>) -> TokenError {
 /// How long before its end a token is renewed: a tenth of its life, at least a minute, but not more than half of it.
 fn margin(life: Duration) -> Duration {
     (life / 10).max(Duration::from_secs(60)).min(life / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody listens here.
+    const NOBODY: &str = "http://127.0.0.1:1";
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_token_is_renewed_with_a_tenth_of_its_life_left() {
+        for (life, left) in [
+            (86_400, 8_640),
+            (1_200, 120),
+            (300, 60),
+            (120, 60),
+            (60, 30),
+            (0, 0),
+        ] {
+            assert_eq!(margin(seconds(life)), seconds(left), "life of {life} s");
+        }
+    }
+
+    #[test]
+    fn a_life_longer_than_auth0_grants_is_not_believed() {
+        let body = format!(r#"{{"access_token":"a","expires_in":{}}}"#, u64::MAX);
+        let (_, life) = read(body.as_bytes(), 1).unwrap();
+        assert_eq!(life, LONGEST_LIFE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_cannot_be_renewed_is_used_until_it_ends() {
+        let transport = Transport::new(NOBODY.parse().unwrap(), seconds(10)).unwrap();
+        let tokens = Tokens::new("id".into(), "secret".into(), "audience".into());
+        let (token, _) = read(br#"{"access_token":"old"}"#, 1).unwrap();
+        let now = Instant::now();
+        tokens.state.lock().await.cached = Some(Cached {
+            token,
+            renew_at: now + seconds(50),
+            ends_at: now + seconds(100),
+        });
+        assert!(tokens.get(&transport).await.is_ok());
+        assert!(
+            tokens.state.lock().await.failure.is_none(),
+            "nothing was asked yet"
+        );
+        tokio::time::advance(seconds(60)).await;
+        assert!(tokens.get(&transport).await.is_ok());
+        assert!(tokens.state.lock().await.failure.is_some(), "it was tried");
+        tokio::time::advance(seconds(60)).await;
+        let error = tokens.get(&transport).await.unwrap_err();
+        assert_eq!(error.code(), "token_unreachable");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_remembered_as_long_as_it_says() {
+        let refused = TokenError::Refused {
+            status: 401,
+            error_code: None,
+            retry_after: REFUSAL,
+        };
+        let state = State {
+            failure: Some((refused, Instant::now() + REFUSAL)),
+            ..State::default()
+        };
+        tokio::time::advance(REFUSAL - seconds(1)).await;
+        let remembered = state.remembered_failure(Instant::now()).unwrap();
+        assert_eq!(remembered.retry_after(), Some(seconds(1)));
+        tokio::time::advance(seconds(1)).await;
+        assert!(state.remembered_failure(Instant::now()).is_none());
+    }
 }

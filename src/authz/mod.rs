@@ -1,1 +1,244 @@
+//! The authorization server: an application presents a user's JWT and learns who that is and what they may do.
+//!
+//! ```text
+//!  request ─► bearer ─► token ─► jwks (key by kid) ─► directory (Postgres) ─► decision ─► answer
+//! ```
+//!
+//! Promises: the answer is made from the row as committed, never from a claim, and nothing is kept between two requests;
+//! who cannot be told apart, or cannot be looked up, is not let in. [`token`] and [`decision`] are pure.
+//!
+//! It does not issue, renew or revoke tokens, calls no Auth0 endpoint but the public keys, and writes one thing: that a
+//! verified address was matched ([`crate::db::directory::follow`]).
+//!
+//! Logs name the code, the request and eight digits of the token's hash; never a token, a subject (some connections put
+//! addresses there) or an address.
 
+mod bearer;
+pub mod decision;
+mod handlers;
+pub mod jwks;
+mod metrics;
+mod problem;
+mod rejection;
+mod revision;
+#[cfg(test)]
+mod testing;
+pub mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_postgres::Pool;
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use warp::http::HeaderMap;
+
+use self::{
+    decision::{Denial, decide, email_standing},
+    jwks::{Jwks, JwksError},
+    metrics::Counts,
+    rejection::Refusal,
+    token::Claims,
+};
+use crate::{
+    config,
+    db::directory::{self, MatchedBy, Reached, User},
+    telemetry,
+};
+
+pub use self::handlers::{endpoints, recover, routes};
+pub use crate::config::EmailMatch;
+
+/// Which tokens are accepted, and what their addresses are worth.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Compared exactly. Auth0's ends with a slash; a custom domain is another issuer than the tenant's own.
+    pub issuer: String,
+    /// API identifiers; a token must name one of them. Never a client id: those are the audience of ID tokens.
+    pub audiences: Vec<String>,
+    /// Where the issuer lists its keys: https, or http to this machine.
+    pub jwks_url: Url,
+    /// The claim that holds the address, bare or namespaced (`https://example.com/email`).
+    pub email_claim: String,
+    /// Whether an address may find a user.
+    pub email_match: EmailMatch,
+    /// Beginnings of subjects whose `email_verified` is trusted. Enterprise connections can be set to always say true.
+    pub email_match_subjects: Vec<String>,
+    /// How far the issuer's clock may be from ours.
+    pub leeway: Duration,
+}
+
+impl From<&config::Authz> for Settings {
+    fn from(config: &config::Authz) -> Self {
+        Self {
+            email_claim: config.email_claim.clone(),
+            email_match: config.email_match,
+            email_match_subjects: config.email_match_subjects.clone(),
+            ..Self::new(
+                config.issuer.clone(),
+                config.audience.iter().cloned(),
+                config.jwks_url.clone(),
+            )
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults around what has none.
+    pub fn new<A: Into<String>>(
+        issuer: impl Into<String>,
+        audiences: impl IntoIterator<Item = A>,
+        jwks_url: Url,
+    ) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audiences: audiences.into_iter().map(Into::into).collect(),
+            jwks_url,
+            email_claim: "email".to_owned(),
+            email_match: EmailMatch::Verified,
+            email_match_subjects: vec!["auth0|".to_owned(), "google-oauth2|".to_owned()],
+            leeway: Duration::from_secs(30),
+        }
+    }
+
+    /// The claim beside [`Settings::email_claim`] that says whether the address is verified: `email_verified` in the
+    /// same namespace.
+    pub fn email_verified_claim(&self) -> String {
+        let namespace = self
+            .email_claim
+            .rfind(['/', ':'])
+            .map_or("", |end| &self.email_claim[..=end]);
+        format!("{namespace}email_verified")
+    }
+}
+
+/// How long a request waits for the revision it asks for. By contract; a commit that takes longer is asked for again.
+const REVISION_WAIT: Duration = Duration::from_millis(250);
+/// Between two looks at whether it is there.
+const REVISION_POLL: Duration = Duration::from_millis(10);
+
+/// The server's state, shared by all requests.
+pub struct Authz {
+    settings: Settings,
+    keys: Jwks,
+    pool: Pool,
+    counts: Counts,
+    /// Of the whole process, for `/metrics`.
+    metrics: telemetry::Metrics,
+}
+
+/// A user who is let in, and the state of the database that says so.
+struct Known {
+    user: User,
+    revision: String,
+}
+
+impl Authz {
+    /// Prepares the server and registers its metrics; nothing is fetched or asked yet.
+    ///
+    /// # Errors
+    /// [`JwksError`] if the keys' address is not acceptable.
+    pub fn new(
+        settings: Settings,
+        pool: Pool,
+        metrics: telemetry::Metrics,
+    ) -> Result<Arc<Self>, JwksError> {
+        let counts = Counts::register(&metrics);
+        let counted = counts.clone();
+        let keys = Jwks::new(settings.jwks_url.clone(), move |succeeded| {
+            counted.fetched_keys(succeeded);
+        })?;
+        Ok(Arc::new(Self {
+            settings,
+            keys,
+            pool,
+            counts,
+            metrics,
+        }))
+    }
+
+    /// Keeps the issuer's keys fresh until `stop`. Without it they are fetched on demand, within the allowance.
+    pub async fn keep_fresh(&self, stop: CancellationToken) {
+        self.keys.keep_fresh(stop).await;
+    }
+
+    /// Who signed in, by the request's token alone.
+    async fn authenticate(&self, headers: &HeaderMap, query: &str) -> Result<Claims, Refusal> {
+        let token = bearer::token(headers, query)?;
+        let presented = token::read(token, &self.settings, Timestamp::now())?;
+        let key = self.keys.key(presented.kid()).await?;
+        Ok(presented.verify(&key)?)
+    }
+
+    /// Waits until what the caller has written, or has seen elsewhere, can be seen.
+    async fn await_revision(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(wanted) = revision::at_least(headers)? else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + REVISION_WAIT;
+        loop {
+            match directory::reached(&self.pool, &wanted).await? {
+                Reached::Yes => return Ok(()),
+                Reached::Unknown => return Err(Refusal::RevisionUnknown),
+                Reached::NotYet if Instant::now() >= deadline => {
+                    return Err(Refusal::RevisionNotReached);
+                }
+                Reached::NotYet => tokio::time::sleep(REVISION_POLL).await,
+            }
+        }
+    }
+
+    /// Which user that is, by Postgres.
+    async fn identify(&self, claims: &Claims) -> Result<Known, Refusal> {
+        if claims.machine {
+            return Err(Denial::NotProvisioned.into());
+        }
+        let email = email_standing(claims, &self.settings);
+        let answer = directory::find(&self.pool, &claims.subject, email.eligible()).await?;
+        let user = decide(answer.found, &email)?;
+        if let (MatchedBy::Email, Some(address)) = (user.matched_by, email.eligible()) {
+            // The answer stands without it: the next request matches again, and tries again.
+            if let Err(error) =
+                directory::follow(&self.pool, &user.key, &claims.subject, address).await
+            {
+                tracing::warn!(
+                    user.key = %user.key,
+                    error = &error as &dyn std::error::Error,
+                    "an account matched by its address could not be remembered"
+                );
+            }
+        }
+        Ok(Known {
+            user,
+            revision: answer.revision,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verified_flag_stands_beside_the_address_claim() {
+        let table = [
+            ("email", "email_verified"),
+            ("mail", "email_verified"),
+            (
+                "https://x.example/email",
+                "https://x.example/email_verified",
+            ),
+            ("urn:x:email", "urn:x:email_verified"),
+        ];
+        for (claim, verified) in table {
+            let mut settings = Settings::new(
+                "https://tenant.example/",
+                ["api"],
+                "https://tenant.example/jwks".parse().unwrap(),
+            );
+            settings.email_claim = claim.to_owned();
+            assert_eq!(settings.email_verified_claim(), verified);
+        }
+    }
+}

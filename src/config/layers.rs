@@ -1,8 +1,15 @@
-//! The layers of a configuration, flattened: for each key its value and where it came from.
+//! The layers of a configuration, merged by the `config` crate: for each key its value and where it came from.
+//!
+//! Each layer is held to the keys of the defaults before it is merged, so that a wrong key is found although a later layer
+//! hides it. The `config` crate's own conversions and errors are not used: they round 2.7 to 3 and quote values.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, mem,
+    path::Path,
+};
 
-use toml::{Table, Value};
+use ::config::{Config, FileFormat, Format, Source, Value, ValueKind};
 
 use super::{ConfigError, DEFAULT};
 
@@ -15,56 +22,76 @@ const SHORT: &[(&str, &str)] = &[
     ("RUST_LOG", "log.filter"),
 ];
 const PREFIX: &str = "ROSTER__";
+const DEFAULT_ORIGIN: &str = "config/default.toml";
 
-/// Where a value came from, as an operator would look for it.
-#[derive(Debug, Clone)]
-pub(super) enum Origin {
-    Default,
-    File(String),
-    Variable {
-        name: String,
-        file: Option<&'static str>,
-    },
-}
+/// Values by key, such as `http.listen`, which is also how the `config` crate writes a path. Each value carries its
+/// origin, as an operator would look for it.
+#[derive(Debug, Clone, Default)]
+struct Layer(BTreeMap<String, Value>);
 
-impl Origin {
-    /// Values of variables are text, whatever the key's type.
-    pub(super) fn is_variable(&self) -> bool {
-        matches!(self, Self::Variable { .. })
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<HashMap<String, Value>, ::config::ConfigError> {
+        Ok(self.0.clone().into_iter().collect())
     }
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("config/default.toml"),
-            Self::File(name) => f.write_str(name),
-            Self::Variable { name, file: None } => write!(f, "the variable {name}"),
-            Self::Variable {
-                name,
-                file: Some(file),
-            } => write!(f, "the variable {name} in {file}"),
+impl Layer {
+    /// `config::File` would name no origin for a text.
+    fn from_toml(origin: &str, text: &str) -> Result<Self, ConfigError> {
+        let table = FileFormat::Toml
+            .parse(Some(&origin.to_owned()), text)
+            .map_err(|_| syntax(origin, text))?;
+        let mut layer = Self::default();
+        layer.flatten(None, &table);
+        Ok(layer)
+    }
+
+    /// An empty table stays one, for [`Layers::add`] to judge.
+    fn flatten(&mut self, section: Option<&str>, table: &HashMap<String, Value>) {
+        for (name, value) in table {
+            let key = section.map_or_else(|| name.clone(), |section| format!("{section}.{name}"));
+            match &value.kind {
+                ValueKind::Table(inner) if !inner.is_empty() => self.flatten(Some(&key), inner),
+                _ => {
+                    self.0.insert(key, value.clone());
+                }
+            }
         }
     }
 }
 
 /// All keys with their values so far, later layers over earlier ones. Begins with the embedded defaults.
 pub(super) struct Layers {
-    pub(super) values: BTreeMap<String, (Value, Origin)>,
+    defaults: Layer,
+    merged: Config,
 }
 
 impl Default for Layers {
     fn default() -> Self {
-        let table: Table = DEFAULT.parse().expect("the embedded defaults are TOML");
-        let mut values = BTreeMap::new();
-        flatten("", table, &mut |key, value| {
-            values.insert(key, (value, Origin::Default));
-        });
-        Self { values }
+        let defaults =
+            Layer::from_toml(DEFAULT_ORIGIN, DEFAULT).expect("the embedded defaults are TOML");
+        let mut layers = Self {
+            defaults: defaults.clone(),
+            merged: Config::default(),
+        };
+        layers.merge(defaults);
+        layers
     }
 }
 
 impl Layers {
+    pub(super) fn value(&self, key: &str) -> Value {
+        let (section, name) = key.split_once('.').unwrap_or_default();
+        let section = self.merged.get_table(section).ok();
+        section
+            .and_then(|mut values| values.remove(name))
+            .unwrap_or_default()
+    }
+
     pub(super) fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
             path: path.to_owned(),
@@ -73,25 +100,8 @@ impl Layers {
         self.add_text(&path.display().to_string(), &text)
     }
 
-    /// Only what `origin` says overrides; every key must be one of the defaults'.
     pub(super) fn add_text(&mut self, origin: &str, text: &str) -> Result<(), ConfigError> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            // Not its Display, which shows the line, and so perhaps a secret.
-            let before = error
-                .span()
-                .map_or("", |span| text.get(..span.start).unwrap_or(text));
-            ConfigError::Syntax {
-                origin: origin.to_owned(),
-                line: before.matches('\n').count() + 1,
-                problem: error.message().to_owned(),
-            }
-        })?;
-        let mut pairs = Vec::new();
-        flatten("", table, &mut |key, value| pairs.push((key, value)));
-        for (key, value) in pairs {
-            self.set(key, value, Origin::File(origin.to_owned()))?;
-        }
-        Ok(())
+        self.add(Layer::from_toml(origin, text)?)
     }
 
     /// `.env` first, so that the process's own environment is the last word.
@@ -121,54 +131,95 @@ impl Layers {
     pub(super) fn add_variables(
         &mut self,
         variables: BTreeMap<String, String>,
-        file: Option<&'static str>,
+        file: Option<&str>,
     ) -> Result<(), ConfigError> {
-        let origin = |name: &str| Origin::Variable {
-            name: name.to_owned(),
-            file,
+        let file = file.map_or_else(String::new, |file| format!(" in {file}"));
+        let origin = |name: &str| format!("the variable {name}{file}");
+        let mut layer = Layer::default();
+        let mut set = |key: String, name: &str, text: &str| {
+            let kind = self.kind(&key, text);
+            layer.0.insert(key, Value::new(Some(&origin(name)), kind));
         };
         for (name, key) in SHORT {
-            if let Some(value) = variables.get(*name) {
-                self.set(
-                    (*key).to_owned(),
-                    Value::String(value.clone()),
-                    origin(name),
-                )?;
+            if let Some(text) = variables.get(*name) {
+                set((*key).to_owned(), name, text);
             }
         }
-        for (name, value) in variables {
+        for (name, text) in &variables {
             if let Some(key) = name.strip_prefix(PREFIX) {
-                let key = key.to_ascii_lowercase().replace("__", ".");
-                let from = origin(&name);
-                self.set(key, Value::String(value), from)?;
-            } else if let Some(meant) = self.meant(&name) {
+                set(key.to_ascii_lowercase().replace("__", "."), name, text);
+            } else if let Some(meant) = self.meant(name) {
                 return Err(ConfigError::UnknownKey {
                     key: name.clone(),
-                    origin: origin(&name).to_string(),
+                    origin: origin(name),
                     nearest: Some(meant),
                 });
             }
         }
+        self.add(layer)
+    }
+
+    /// A variable is text: read as what its key's default is, or left as it is, which then does not fit.
+    fn kind(&self, key: &str, text: &str) -> ValueKind {
+        let trimmed = text.trim();
+        let typed = match self.defaults.0.get(key).map(|default| &default.kind) {
+            Some(ValueKind::I64(_)) => trimmed.parse().map(ValueKind::I64).ok(),
+            Some(ValueKind::Float(_)) => trimmed.parse().map(ValueKind::Float).ok(),
+            Some(ValueKind::Array(_)) if trimmed.is_empty() => Some(ValueKind::Array(Vec::new())),
+            Some(ValueKind::Array(_)) => Some(trimmed.split(',').collect::<Vec<_>>().into()),
+            _ => None,
+        };
+        typed.unwrap_or_else(|| text.into())
+    }
+
+    /// Every key must be one of the defaults'; a section without keys says nothing.
+    fn add(&mut self, layer: Layer) -> Result<(), ConfigError> {
+        for (key, value) in &layer.0 {
+            let is_table = matches!(value.kind, ValueKind::Table(_));
+            match (self.defaults.0.contains_key(key), is_table) {
+                (true, false) => {}
+                // Merged, it would leave the key without a value.
+                (true, true) => {
+                    return Err(ConfigError::BadValue {
+                        key: key.clone(),
+                        origin: origin(value),
+                        expected: "a value, not a table".to_owned(),
+                    });
+                }
+                (false, true) if self.is_section(key) => {}
+                (false, _) => {
+                    return Err(ConfigError::UnknownKey {
+                        key: key.clone(),
+                        origin: origin(value),
+                        nearest: self.nearest(key),
+                    });
+                }
+            }
+        }
+        self.merge(layer);
         Ok(())
     }
 
-    fn set(&mut self, key: String, value: Value, origin: Origin) -> Result<(), ConfigError> {
-        match self.values.get_mut(&key) {
-            Some(entry) => {
-                *entry = (value, origin);
-                Ok(())
-            }
-            None => Err(ConfigError::UnknownKey {
-                nearest: self.nearest(&key),
-                key,
-                origin: origin.to_string(),
-            }),
-        }
+    fn merge(&mut self, layer: Layer) {
+        self.merged = Config::builder()
+            .add_source(mem::take(&mut self.merged))
+            .add_source(layer)
+            .build()
+            .expect("what is in memory is collected without errors");
+    }
+
+    fn is_section(&self, name: &str) -> bool {
+        let mut keys = self.defaults.0.keys();
+        keys.any(|key| {
+            key.split_once('.')
+                .is_some_and(|(section, _)| section == name)
+        })
     }
 
     /// `ROSTER_HTTP_LISTEN` would be ignored in silence otherwise.
     fn meant(&self, name: &str) -> Option<String> {
-        self.values
+        self.defaults
+            .0
             .keys()
             .map(|key| variable(key))
             .find(|known| known.replace("__", "_") == name)
@@ -185,7 +236,8 @@ impl Layers {
                 whole
             }
         };
-        self.values
+        self.defaults
+            .0
             .keys()
             .map(|known| (distance(known), known))
             .min()
@@ -206,16 +258,24 @@ pub(super) fn short_variable(key: &str) -> Option<&'static str> {
         .map(|(name, _)| *name)
 }
 
-fn flatten(prefix: &str, table: Table, each: &mut impl FnMut(String, Value)) {
-    for (name, value) in table {
-        let key = if prefix.is_empty() {
-            name
-        } else {
-            format!("{prefix}.{name}")
-        };
-        match value {
-            Value::Table(inner) => flatten(&key, inner, each),
-            value => each(key, value),
-        }
+/// Where the operator finds the value.
+pub(super) fn origin(value: &Value) -> String {
+    value.origin().unwrap_or(DEFAULT_ORIGIN).to_owned()
+}
+
+/// The `config` crate's report shows the line, and so perhaps a secret; `toml` gives its number and the problem apart.
+fn syntax(origin: &str, text: &str) -> ConfigError {
+    let (start, problem) = match text.parse::<toml::Table>() {
+        Err(error) => (
+            error.span().map_or(0, |span| span.start),
+            error.message().to_owned(),
+        ),
+        Ok(_) => (0, "a value that cannot be represented".to_owned()),
+    };
+    let before = text.get(..start).unwrap_or(text);
+    ConfigError::Syntax {
+        origin: origin.to_owned(),
+        line: before.matches('\n').count() + 1,
+        problem,
     }
 }

@@ -2,28 +2,30 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use ::config::ValueKind;
 use jiff::{Span, SpanRelativeTo};
-use toml::Value;
 use url::{Host, Url};
 
-use super::{ConfigError, layers::Layers};
+use super::{
+    ConfigError,
+    layers::{Layers, origin},
+};
 
 impl Layers {
     /// The error for a value that does not fit.
     pub(super) fn bad(&self, key: &str, expected: impl Into<String>) -> ConfigError {
-        let (_, origin) = &self.values[key];
         ConfigError::BadValue {
             key: key.to_owned(),
-            origin: origin.to_string(),
+            origin: origin(&self.value(key)),
             expected: expected.into(),
         }
     }
 
     /// `None` where it is empty.
     pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        match self.value(key) {
-            Value::String(text) if text.trim().is_empty() => Ok(None),
-            Value::String(text) => Ok(Some(text.trim().to_owned())),
+        match self.value(key).kind {
+            ValueKind::String(text) if text.trim().is_empty() => Ok(None),
+            ValueKind::String(text) => Ok(Some(text.trim().to_owned())),
             _ => Err(self.bad(key, "a text in quotes")),
         }
     }
@@ -59,9 +61,8 @@ impl Layers {
     where
         T: TryFrom<i64> + PartialOrd + Display,
     {
-        let number = match self.value(key) {
-            Value::Integer(number) => Some(*number),
-            Value::String(text) if self.is_variable(key) => text.trim().parse().ok(),
+        let number = match self.value(key).kind {
+            ValueKind::I64(number) => Some(number),
             _ => None,
         };
         number
@@ -75,11 +76,10 @@ impl Layers {
 
     /// A number from 0 to 1.
     pub(super) fn share(&self, key: &str) -> Result<f64, ConfigError> {
-        let number = match self.value(key) {
-            Value::Float(number) => Some(*number),
-            Value::Integer(0) => Some(0.0),
-            Value::Integer(1) => Some(1.0),
-            Value::String(text) if self.is_variable(key) => text.trim().parse().ok(),
+        let number = match self.value(key).kind {
+            ValueKind::Float(number) => Some(number),
+            ValueKind::I64(0) => Some(0.0),
+            ValueKind::I64(1) => Some(1.0),
             _ => None,
         };
         number
@@ -87,20 +87,17 @@ impl Layers {
             .ok_or_else(|| self.bad(key, "a number from 0 to 1, such as 0.05 for five per cent"))
     }
 
-    /// Texts without blanks around them; an empty variable is an empty list.
+    /// Texts without blanks around them.
     pub(super) fn list(&self, key: &str) -> Result<Vec<String>, ConfigError> {
         const EXPECTED: &str = "a list of texts, such as [\"a\", \"b\"], or a,b in a variable";
-        let items: Option<Vec<String>> = match self.value(key) {
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().map(|text| text.trim().to_owned()))
+        let items: Option<Vec<String>> = match self.value(key).kind {
+            ValueKind::Array(items) => items
+                .into_iter()
+                .map(|item| match item.kind {
+                    ValueKind::String(text) => Some(text.trim().to_owned()),
+                    _ => None,
+                })
                 .collect(),
-            Value::String(text) if self.is_variable(key) && text.trim().is_empty() => {
-                Some(Vec::new())
-            }
-            Value::String(text) if self.is_variable(key) => {
-                Some(text.split(',').map(|item| item.trim().to_owned()).collect())
-            }
             _ => None,
         };
         items
@@ -148,14 +145,6 @@ impl Layers {
             plain && ends && (url.scheme() == "https" || url.scheme() == "http" && local)
         });
         url.map(Some).ok_or_else(|| self.bad(key, EXPECTED))
-    }
-
-    fn value(&self, key: &str) -> &Value {
-        &self.values[key].0
-    }
-
-    fn is_variable(&self, key: &str) -> bool {
-        self.values[key].1.is_variable()
     }
 }
 

@@ -29,6 +29,7 @@ fn the_defaults_alone_are_a_good_configuration() {
     let config = load("", &[]);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.reactor.poll_interval, Duration::from_secs(2));
+    assert_eq!(config.reactor.workers, 16);
     assert_eq!(config.guard.window, Duration::from_secs(3600));
     assert_eq!(config.guard.removals_min, 20);
     assert!((config.guard.removals_share - 0.05).abs() < f64::EPSILON);
@@ -40,11 +41,31 @@ fn the_defaults_alone_are_a_good_configuration() {
 
 #[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
-    let file = "[reactor]\nworkers = 7\nlease = '2m'\n";
-    let config = load(file, &[("ROSTER__REACTOR__WORKERS", "9")]);
+    let file = "[http]\n[reactor]\nworkers = 7\nlease = '2m'\n";
+    let share = ("ROSTER__GUARD__REMOVALS_SHARE", "1");
+    let config = load(file, &[("ROSTER__REACTOR__WORKERS", " 9 "), share]);
+    assert!((config.guard.removals_share - 1.0).abs() < f64::EPSILON);
     assert_eq!(config.reactor.workers, 9);
     assert_eq!(config.reactor.lease, Duration::from_secs(120));
     assert_eq!(config.reactor.poll_interval, Duration::from_secs(2));
+}
+
+#[test]
+fn the_process_wins_over_the_dotenv_file_which_is_named_as_the_origin() {
+    let name = "ROSTER__REACTOR__WORKERS";
+    let mut layers = Layers::default();
+    layers
+        .add_variables(variables(&[(name, "many")]), Some(".env"))
+        .expect("a known key");
+    let error = Config::read(&layers).expect_err("not a number").to_string();
+    assert!(
+        error.contains("the variable ROSTER__REACTOR__WORKERS in .env"),
+        "{error}"
+    );
+    layers
+        .add_variables(variables(&[(name, "3")]), None)
+        .expect("a known key");
+    assert_eq!(Config::read(&layers).expect("a number").reactor.workers, 3);
 }
 
 #[test]
@@ -165,6 +186,13 @@ fn an_unknown_key_is_named_with_its_origin_and_the_nearest_known_one() {
             &["`frobnicate`", "default.toml has all keys"],
         ),
         ("[http.listen]\nport = 1\n", &[], &["`http.listen.port`"]),
+        // Not hidden by a layer above that says the right thing.
+        (
+            "http = 1\n",
+            &[("ROSTER__HTTP__LISTEN", "127.0.0.1:1")],
+            &["`http`", "the configuration file"],
+        ),
+        ("[frobnicate]\n", &[], &["`frobnicate`"]),
         (
             "",
             &[("ROSTER__HTTP__LISTN", "x")],
@@ -259,6 +287,12 @@ fn a_bad_value_is_refused_with_key_origin_and_what_fits() {
             &[],
             &["`guard.protected`", "a list"],
         ),
+        ("[http.listen]\n", &[], &["`http.listen`", "not a table"]),
+        (
+            "",
+            &[("ROSTER__REACTOR__WORKERS", "2.7")],
+            &["`reactor.workers`", "a whole number"],
+        ),
         (
             "[http]\nlisten = '8080'\n",
             &[],
@@ -332,6 +366,8 @@ fn a_file_that_is_not_toml_is_refused_with_its_line() {
         error.contains("line 3") && error.contains("duplicate key"),
         "{error}"
     );
+    let number = refused("[http]\n\n[reactor]\nworkers = 9223372036854775808\n", &[]);
+    assert!(number.contains("line 4"), "{number}");
     let missing = Config::load(Some(Path::new("/no/such/roster.toml"))).expect_err("no file");
     assert!(
         missing.to_string().contains("/no/such/roster.toml"),

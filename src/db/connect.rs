@@ -7,6 +7,8 @@
 //! notice that a server it is connected to has become a standby. For the last, ask [`is_lost`] about each error.
 
 mod conninfo;
+mod error;
+mod pairs;
 mod passfile;
 mod tls;
 
@@ -20,7 +22,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use conninfo::UrlError;
+pub use error::UrlError;
 
 /// The TLS stream of a [`Connection`] made here.
 pub type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
@@ -197,14 +199,23 @@ impl Endpoint {
 /// Hosts, database and user as a person would name them: `db1:5432,db2:5432/app as roster`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.config.get_hosts();
+        let mut places: Vec<String> = hosts
+            .iter()
+            .map(|host| match host {
+                Host::Tcp(name) => name.clone(),
+                Host::Unix(path) => path.display().to_string(),
+            })
+            .collect();
+        if places.is_empty() {
+            let addresses = self.config.get_hostaddrs().iter();
+            places = addresses.map(ToString::to_string).collect();
+        }
         let ports = self.config.get_ports();
-        for (index, host) in self.config.get_hosts().iter().enumerate() {
+        for (index, place) in places.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-            match host {
-                Host::Tcp(name) => write!(f, "{comma}{name}:{port}")?,
-                Host::Unix(path) => write!(f, "{comma}{}:{port}", path.display())?,
-            }
+            write!(f, "{comma}{place}:{port}")?;
         }
         if let Some(dbname) = self.config.get_dbname() {
             write!(f, "/{dbname}")?;

@@ -1,4 +1,55 @@
-//! The database: how to get in, how to install, how to be woken, and every statement the program makes.
+//! Everything that speaks to PostgreSQL. SQL stands here, in `sql/` and in `triggers/`, and nowhere else.
+//!
+//! Read on in [`listener`] (being woken), [`changes`] (fold), [`mirror`] (claim, begin, record) and [`plan`].
 
+pub mod changes;
 pub mod connect;
+pub mod control;
+pub mod directory;
+pub mod listener;
 pub mod migrate;
+pub mod mirror;
+pub mod plan;
+pub mod reactors;
+pub mod record;
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No session was to be had.
+    #[error("no database session")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    /// The server refused a statement, or the connection was lost.
+    #[error("the database refused a statement")]
+    Sql(#[from] tokio_postgres::Error),
+    /// The database holds what this version does not know.
+    #[error("{what}: {value}")]
+    Unexpected {
+        /// What was met.
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+}
+
+impl DbError {
+    /// The server's own error, where it answered with one.
+    pub fn server(&self) -> Option<&tokio_postgres::error::DbError> {
+        match self {
+            Self::Sql(error) => error.as_db_error(),
+            Self::Pool(deadpool_postgres::PoolError::Backend(error)) => error.as_db_error(),
+            _ => None,
+        }
+    }
+
+    /// Whether the database could not be reached, as opposed to refusing something.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Pool(deadpool_postgres::PoolError::Backend(error)) | Self::Sql(error) => {
+                connect::is_lost(error)
+            }
+            Self::Pool(_) => true,
+            Self::Unexpected { .. } => false,
+        }
+    }
+}

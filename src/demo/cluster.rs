@@ -4,30 +4,34 @@
 //! * It harms nothing: own directory, own free port on 127.0.0.1, a random password there; without a password only
 //!   through the socket in its directory, which nobody else may enter. As root it runs under an unprivileged user.
 //! * It leaves nothing: [`Cluster::stop`] and `Drop` end the server and remove the directory, and when our process dies
-//!   in any other way, SIGKILL included, a small shell does the same (see [`Watchdog`]).
+//!   in any other way, SIGKILL included, a small shell does the same (`cluster/watchdog.rs`).
 //! * No wait is without a limit, and a server that does not come up shows its own log.
 //!
 //! It is not meant for data that somebody wants to keep.
 
+mod account;
 mod binaries;
+mod watchdog;
 
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, TcpListener},
-    os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Pid, User, geteuid},
+    unistd::Pid,
 };
 use tempfile::TempDir;
 
 pub use binaries::Binaries;
+
+use account::Account;
+use watchdog::Watchdog;
 
 /// A fast machine needs less than a second for each; a busy one in CI has needed ten.
 const INITDB_LIMIT: Duration = Duration::from_secs(120);
@@ -169,114 +173,11 @@ impl Drop for Cluster {
     }
 }
 
-/// The unprivileged user that PostgreSQL insists on, if we are root.
-struct Account(Option<User>);
-
-impl Account {
-    fn choose() -> Result<Self> {
-        if !geteuid().is_root() {
-            return Ok(Self(None));
-        }
-        for name in ["postgres", "nobody"] {
-            if let Some(user) = User::from_name(name)? {
-                return Ok(Self(Some(user)));
-            }
-        }
-        bail!(
-            "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as"
-        )
-    }
-
-    fn own(&self, path: &Path) -> Result<()> {
-        if let Some(user) = &self.0 {
-            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-            chown(path, Some(uid), Some(gid))
-                .with_context(|| format!("could not give {} to {}", path.display(), user.name))?;
-        }
-        Ok(())
-    }
-
-    /// A command under this account, out of reach of the terminal's Ctrl-C and of the caller's `PG…` variables.
-    fn command(&self, program: &Path, dir: &Path) -> Command {
-        let mut command = Command::new(program);
-        command
-            .current_dir(dir)
-            .process_group(0)
-            .stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
-        }
-        command.env("LC_ALL", "C");
-        if let Some(user) = &self.0 {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        command
-    }
-}
-
-/// Ends the server and removes its directory when our process is gone, however it went.
-///
-/// It is a shell that waits for the end of its input, whose other end only we hold. That works for a panic in a test, a
-/// static that is never dropped, and SIGKILL; `PR_SET_PDEATHSIG` would not, since it follows the *thread* that started
-/// the server, is Linux only and cannot remove a directory.
-#[derive(Debug)]
-struct Watchdog {
-    shell: Child,
-    input: Option<ChildStdin>,
-}
-
-impl Watchdog {
-    /// `$1` is the directory. The pid file is the server's own: it is there while a server is.
-    const SCRIPT: &str = r#"
-        trap '' HUP INT TERM QUIT
-        read -r _
-        if pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null); then
-            kill -QUIT "$pid" 2>/dev/null
-        fi
-        for _ in 1 2 3 4 5 6 7 8 9 10; do
-            rm -rf "$1" 2>/dev/null
-            sleep 0.1
-            [ -e "$1" ] || exit 0
-        done
-    "#;
-
-    fn start(dir: &Path) -> Result<Self> {
-        let mut shell = Command::new("/bin/sh")
-            .args(["-c", Self::SCRIPT, "roster-watchdog"])
-            .arg(dir)
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("could not start /bin/sh")?;
-        let input = shell.stdin.take();
-        Ok(Self { shell, input })
-    }
-}
-
-impl Drop for Watchdog {
-    /// The directory is gone by now, so the shell has little to do.
-    fn drop(&mut self) {
-        drop(self.input.take());
-        if !matches!(
-            wait_for(&mut self.shell, Duration::from_secs(2)),
-            Ok(Some(_))
-        ) {
-            let _ = self.shell.kill();
-            let _ = self.shell.wait();
-        }
-    }
-}
-
 /// A directory nobody else may enter, with a path short enough for a Unix socket in it (107 bytes, 103 on macOS).
 fn directory(account: &Account) -> Result<TempDir> {
     let usual = std::env::temp_dir();
     // Root's own TMPDIR may be closed to the user that the server runs as.
-    let base = if account.0.is_some() || usual.as_os_str().len() > 60 {
+    let base = if account.is_other() || usual.as_os_str().len() > 60 {
         PathBuf::from("/tmp")
     } else {
         usual

@@ -51,9 +51,25 @@ async fn sessions_of_a_pool_have_our_settings() {
 }
 
 #[tokio::test]
-async fn the_password_is_asked_for_over_tcp() {
+async fn socket_and_tcp_lead_to_the_same_database() {
     let database = Database::empty().await;
-    let url = database.tcp_url();
+    for url in [database.url(), database.tcp_url()] {
+        let endpoint = Endpoint::parse(&url).expect("a good string");
+        let client = endpoint.session().await.expect("a session");
+        let row = client
+            .query_one("select current_database()::text", &[])
+            .await
+            .expect("its name");
+        assert_eq!(row.get::<_, &str>(0), database.name());
+    }
+}
+
+#[tokio::test]
+async fn a_private_cluster_asks_for_its_password_over_tcp() {
+    let cluster = Cluster::start(Options::default())
+        .await
+        .expect("a private PostgreSQL");
+    let url = cluster.url("postgres");
     Endpoint::parse(&url)
         .expect("a good string")
         .session()

@@ -15,59 +15,7 @@ use tokio_postgres::config::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{TCP_CONNECT_TIMEOUT, passfile, tls};
-
-/// Why a connection string cannot be used. No variant holds any of its values.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UrlError {
-    /// The string as a whole cannot be read.
-    #[error("the connection string cannot be read: {what}")]
-    Malformed {
-        /// What is wrong and what to write instead.
-        what: &'static str,
-    },
-    /// A key that neither libpq nor Roster has.
-    #[error("the connection string has an unknown key `{key}`; {advice}")]
-    UnknownKey {
-        /// The key as it was written.
-        key: String,
-        /// The nearest known key, or to take it out.
-        advice: String,
-    },
-    /// A key of libpq's whose meaning Roster cannot give, so that ignoring it would change what was asked for.
-    #[error("the key `{key}` of the connection string is not supported; {advice}")]
-    Unsupported {
-        /// The key.
-        key: &'static str,
-        /// What to do instead.
-        advice: &'static str,
-    },
-    /// A value that does not fit its key.
-    #[error("the value of `{key}` in the connection string does not fit: expected {expected}")]
-    BadValue {
-        /// The key.
-        key: &'static str,
-        /// What fits.
-        expected: &'static str,
-    },
-    /// A file that the string names cannot be used.
-    #[error("the file given as `{key}` in the connection string cannot be used: {}", path.display())]
-    File {
-        /// The key that names it.
-        key: &'static str,
-        /// Where it was looked for.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The machine's own certificates or rustls itself are in the way.
-    #[error("TLS for the database cannot be set up")]
-    Tls {
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
+use super::{TCP_CONNECT_TIMEOUT, UrlError, pairs::key_values, passfile, tls};
 
 /// Every key that [`Draft::set`] has an arm for.
 const KEYS: &[&str] = &[
@@ -530,56 +478,5 @@ fn mode(value: &str) -> Result<Mode, UrlError> {
             "sslmode",
             "disable, allow, prefer, require, verify-ca or verify-full",
         )),
-    }
-}
-
-/// `key = value key='value with \'quotes\''`. Errors do not quote: an unquoted password with a space ends up as a key.
-fn key_values(text: &str) -> Result<Vec<(String, String)>, UrlError> {
-    let missing = UrlError::Malformed {
-        what: "expected postgres://… or key=value pairs; a value with spaces stands in single quotes",
-    };
-    let mut pairs = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let Some((key, after)) = rest.split_once('=') else {
-            return Err(missing);
-        };
-        let key = key.trim_end();
-        if key.is_empty() || key.contains(char::is_whitespace) {
-            return Err(missing);
-        }
-        let after = after.trim_start();
-        let quoted = after.starts_with('\'');
-        let mut value = String::new();
-        let mut closed = !quoted;
-        let mut end = after.len();
-        let mut chars = after.char_indices().skip(usize::from(quoted));
-        while let Some((at, char)) = chars.next() {
-            match char {
-                '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
-                '\'' if quoted => {
-                    closed = true;
-                    end = at + 1;
-                    break;
-                }
-                char if !quoted && char.is_whitespace() => {
-                    end = at;
-                    break;
-                }
-                char => value.push(char),
-            }
-        }
-        if !closed {
-            return Err(UrlError::Malformed {
-                what: "a single quote is opened and not closed",
-            });
-        }
-        pairs.push((key.to_owned(), value));
-        rest = after[end..].trim_start();
-    }
-    if pairs.is_empty() {
-        Err(missing)
-    } else {
-        Ok(pairs)
     }
 }

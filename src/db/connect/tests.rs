@@ -213,6 +213,21 @@ fn the_password_is_in_no_error_and_no_debug() {
 }
 
 #[test]
+fn an_endpoint_is_shown_as_a_person_would_name_it() {
+    let table = [
+        ("postgres://db1,db2:5433/app", "db1:5432,db2:5433/app"),
+        ("hostaddr=10.0.0.1 port=6000 user=u", "10.0.0.1:6000 as u"),
+        ("host=/run/pg dbname=app", "/run/pg:5432/app"),
+    ];
+    for (url, expected) in table {
+        assert_eq!(
+            Endpoint::parse(url).expect("a good string").to_string(),
+            expected
+        );
+    }
+}
+
+#[test]
 fn a_password_file_must_be_private_and_is_used() {
     use std::os::unix::fs::PermissionsExt;
 

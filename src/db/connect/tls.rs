@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
@@ -60,12 +60,13 @@ pub(super) fn connector(settings: &Settings) -> Result<MakeRustlsConnect, UrlErr
     } else {
         &[&TLS13, &TLS12]
     };
-    let roots = match settings.verify {
-        Verify::Nothing => RootCertStore::empty(),
+    let (given, roots) = match settings.verify {
+        Verify::Nothing => (Vec::new(), RootCertStore::empty()),
         Verify::Chain | Verify::ChainAndName => roots(settings.root.as_deref())?,
     };
     let verifier = Verifier {
         verify: settings.verify,
+        given,
         roots,
         algorithms: provider.signature_verification_algorithms,
     };
@@ -99,7 +100,8 @@ pub(super) fn connector(settings: &Settings) -> Result<MakeRustlsConnect, UrlErr
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots(given: Option<&Path>) -> Result<RootCertStore, UrlError> {
+/// The certificates of a file, and what is trusted.
+fn roots(given: Option<&Path>) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), UrlError> {
     let system = given == Some(Path::new("system"));
     let home = || {
         let path = std::env::home_dir()?.join(".postgresql/root.crt");
@@ -112,22 +114,24 @@ fn roots(given: Option<&Path>) -> Result<RootCertStore, UrlError> {
     };
 
     let mut store = RootCertStore::empty();
-    if let Some(file) = file {
-        for certificate in certificates("sslrootcert", &file)? {
-            store
-                .add(certificate)
-                .map_err(|source| file_error("sslrootcert", &file, source))?;
-        }
-    } else {
+    let Some(file) = file else {
         let native = rustls_native_certs::load_native_certs();
         store.add_parsable_certificates(native.certs);
-        if store.is_empty() {
-            return Err(tls_error(
+        return if store.is_empty() {
+            Err(tls_error(
                 "this machine has no certificate authorities installed; give sslrootcert",
-            ));
-        }
+            ))
+        } else {
+            Ok((Vec::new(), store))
+        };
+    };
+    let given = certificates("sslrootcert", &file)?;
+    for certificate in &given {
+        store
+            .add(certificate.clone())
+            .map_err(|source| file_error("sslrootcert", &file, source))?;
     }
-    Ok(store)
+    Ok((given, store))
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, UrlError> {
@@ -163,6 +167,8 @@ fn tls_error(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Url
 #[derive(Debug)]
 struct Verifier {
     verify: Verify,
+    /// The certificates of `sslrootcert`, each trusted as it stands.
+    given: Vec<CertificateDer<'static>>,
     roots: RootCertStore,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -180,13 +186,20 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         }
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(
+        let chain = verify_server_cert_signed_by_trust_anchor(
             &certificate,
             &self.roots,
             intermediates,
             now,
             self.algorithms.all,
-        )?;
+        );
+        match chain {
+            // A server's certificate that is its own authority, as PostgreSQL's manual makes one (section 18.9.5), is
+            // "a CA used as end entity" to webpki, which has looked at its dates before it says so.
+            Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.given.contains(end_entity) => {}
+            other => other?,
+        }
         if self.verify == Verify::ChainAndName {
             verify_server_name(&certificate, server_name)?;
         }

@@ -1,6 +1,8 @@
 //! What stories need and should not have to say: databases, tenants, the application under test.
 
 pub(crate) mod database;
+pub(crate) mod issuer;
 pub(crate) mod sql;
+pub(crate) mod world;
 
 pub(crate) use database::Database;

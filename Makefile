@@ -1,0 +1,23 @@
+# make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server, console
+# make test    formatting, lints and every test
+# make lint    formatting and lints alone
+# make tools   install what these need and is missing; the others do it first
+#
+# ARGS go to the demo: make demo ARGS=--tour
+
+CARGO ?= cargo
+
+.PHONY: demo test lint tools
+
+demo: tools
+	$(CARGO) run --locked --quiet -- demo $(ARGS)
+
+test: lint
+	$(CARGO) test --locked
+
+lint: tools
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+tools:
+	@deploy/install-tools.sh

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Installs what Roster's demo and tests need and this machine lacks, with the system's package manager, and says so.
+#
+# Needed: a PostgreSQL server (14 or later; it is only run privately, in a temporary directory), a C compiler, curl.
+# Rust is not installed, only asked for. What is there is left alone. Needs root or sudo when something is missing.
+# --check installs nothing: it lists what is missing and fails if anything is.
+set -euo pipefail
+
+oldest_postgres=14
+say() { printf 'tools: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The major version of the server in a directory, or nothing.
+server_version() {
+    [ -x "$1/postgres" ] && [ -x "$1/initdb" ] || return 0
+    "$1/postgres" --version 2>/dev/null | sed -n 's/.*(PostgreSQL) \([0-9][0-9]*\).*/\1/p'
+}
+
+# The places that src/demo/cluster/binaries.rs looks into.
+have_postgres() {
+    local directory version
+    local -a directories=()
+    if [ -n "${ROSTER_PG_BIN:-}" ]; then
+        directories=("$ROSTER_PG_BIN")
+    else
+        IFS=: read -r -a directories <<<"$PATH"
+        if have pg_config; then
+            directories+=("$(pg_config --bindir)")
+        fi
+        for directory in /usr/lib/postgresql/*/bin /usr/libexec/postgresql* /usr/pgsql-*/bin \
+            /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
+            /home/linuxbrew/.linuxbrew/opt/postgresql*/bin \
+            /Applications/Postgres.app/Contents/Versions/*/bin \
+            /opt/local/lib/postgresql*/bin /usr/local/pgsql/bin; do
+            directories+=("$directory")
+        done
+    fi
+    for directory in "${directories[@]}"; do
+        version=$(server_version "$directory")
+        if [ -n "$version" ] && [ "$version" -ge "$oldest_postgres" ]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+have_compiler() { have cc || have gcc || have clang; }
+
+missing=()
+have_postgres || missing+=(postgres)
+have_compiler || missing+=(compiler)
+have curl || missing+=(curl)
+
+if [ "${1:-}" = --check ]; then
+    have cargo || missing+=(cargo)
+    [ ${#missing[@]} -eq 0 ] && exit 0
+    say "missing: ${missing[*]}"
+    exit 1
+fi
+
+if ! have cargo; then
+    say "cargo is missing. Install Rust from https://rustup.rs and run this again."
+    exit 1
+fi
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+# package NAME: what the package manager found below calls it.
+if have apt-get; then
+    manager=apt-get
+    package() { case $1 in postgres) echo postgresql ;; compiler) echo "gcc libc6-dev" ;; *) echo "$1" ;; esac; }
+    install() {
+        as_root apt-get update -q
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+    }
+elif have dnf; then
+    manager=dnf
+    package() { case $1 in postgres) echo postgresql-server ;; compiler) echo gcc ;; *) echo "$1" ;; esac; }
+    install() { as_root dnf install -q -y "$@"; }
+elif have apk; then
+    manager=apk
+    package() { case $1 in postgres) echo postgresql ;; compiler) echo "gcc musl-dev" ;; *) echo "$1" ;; esac; }
+    install() { as_root apk add --quiet "$@"; }
+elif have brew; then
+    manager=brew
+    package() { case $1 in postgres) echo postgresql@17 ;; compiler) echo gcc ;; *) echo "$1" ;; esac; }
+    install() { brew install --quiet "$@"; }
+else
+    say "missing: ${missing[*]}; none of apt-get, dnf, apk and brew is here to install them with."
+    exit 1
+fi
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        say "root is needed for: $*"
+        exit 1
+    fi
+}
+
+packages=()
+for tool in "${missing[@]}"; do
+    read -r -a names <<<"$(package "$tool")"
+    packages+=("${names[@]}")
+done
+say "installing with $manager: ${packages[*]}"
+install "${packages[@]}" >&2
+
+if ! have_postgres; then
+    say "the PostgreSQL that $manager installs is older than $oldest_postgres."
+    say "Newer ones for every system: https://www.postgresql.org/download/ (or set ROSTER_PG_BIN to one)."
+    exit 1
+fi

@@ -1,0 +1,180 @@
+//! Every way a request can be turned away, and the one place that says which HTTP answer that is.
+
+use warp::{
+    http::StatusCode,
+    reject::{MethodNotAllowed, Rejection},
+};
+
+use super::{
+    decision::Denial,
+    problem::{Challenge, Problem},
+    token::TokenError,
+};
+use crate::db::directory::DirectoryError;
+
+/// Why a request is not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("no bearer token was sent")]
+    TokenMissing,
+    #[error("the request is ambiguous: {0}")]
+    InvalidRequest(&'static str),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    #[error("the directory did not answer")]
+    Directory(#[from] DirectoryError),
+    #[error("the revision asked for is none of this database")]
+    RevisionUnknown,
+    #[error("the revision asked for is not committed yet")]
+    RevisionNotReached,
+    #[error("there is nothing at this address")]
+    NotFound,
+    #[error("this address does not take that method")]
+    MethodNotAllowed,
+    #[error("the request could not be read")]
+    BadRequest,
+}
+
+impl Refusal {
+    /// The stable code that stands in answers, logs and metrics.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::TokenMissing => "token_missing",
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::Token(error) => error.code(),
+            Self::Denied(denial) => denial.code(),
+            Self::Directory(_) => "database_unavailable",
+            Self::RevisionUnknown => "revision_unknown",
+            Self::RevisionNotReached => "revision_not_reached",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BadRequest => "bad_request",
+        }
+    }
+
+    /// The answer for the caller.
+    pub(super) fn problem(&self) -> Problem {
+        let (status, challenge) = match self {
+            Self::TokenMissing => (StatusCode::UNAUTHORIZED, Challenge::Bare),
+            Self::InvalidRequest(_) => {
+                (StatusCode::BAD_REQUEST, Challenge::Error("invalid_request"))
+            }
+            Self::Token(TokenError::KeysUnavailable)
+            | Self::Directory(_)
+            | Self::RevisionNotReached => (StatusCode::SERVICE_UNAVAILABLE, Challenge::None),
+            Self::Token(_) => (StatusCode::UNAUTHORIZED, Challenge::Error("invalid_token")),
+            Self::Denied(_) => (StatusCode::FORBIDDEN, Challenge::None),
+            Self::NotFound => (StatusCode::NOT_FOUND, Challenge::None),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Challenge::None),
+            Self::RevisionUnknown | Self::BadRequest => (StatusCode::BAD_REQUEST, Challenge::None),
+        };
+        Problem {
+            status,
+            code: self.code(),
+            detail: self.to_string(),
+            challenge,
+        }
+    }
+}
+
+impl From<&Rejection> for Refusal {
+    /// What warp could not route. The handlers reject nothing themselves.
+    fn from(rejection: &Rejection) -> Self {
+        if rejection.is_not_found() {
+            Self::NotFound
+        } else if rejection.find::<MethodNotAllowed>().is_some() {
+            Self::MethodNotAllowed
+        } else {
+            Self::BadRequest
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_and_challenges_follow_the_contract() {
+        let table = [
+            (Refusal::TokenMissing, 401, "token_missing", Challenge::Bare),
+            (
+                Refusal::InvalidRequest("x"),
+                400,
+                "invalid_request",
+                Challenge::Error("invalid_request"),
+            ),
+            (
+                TokenError::Expired.into(),
+                401,
+                "token_expired",
+                Challenge::Error("invalid_token"),
+            ),
+            (
+                TokenError::KeyUnknown.into(),
+                401,
+                "key_unknown",
+                Challenge::Error("invalid_token"),
+            ),
+            (
+                TokenError::KeysUnavailable.into(),
+                503,
+                "keys_unavailable",
+                Challenge::None,
+            ),
+            (
+                Denial::NotProvisioned.into(),
+                403,
+                "user_not_provisioned",
+                Challenge::None,
+            ),
+            (Denial::Blocked.into(), 403, "user_blocked", Challenge::None),
+            (
+                Denial::EmailUnverified.into(),
+                403,
+                "email_unverified",
+                Challenge::None,
+            ),
+            (
+                Denial::Conflict.into(),
+                403,
+                "identity_conflict",
+                Challenge::None,
+            ),
+            (
+                DirectoryError::TimedOut.into(),
+                503,
+                "database_unavailable",
+                Challenge::None,
+            ),
+            (
+                Refusal::RevisionUnknown,
+                400,
+                "revision_unknown",
+                Challenge::None,
+            ),
+            (
+                Refusal::RevisionNotReached,
+                503,
+                "revision_not_reached",
+                Challenge::None,
+            ),
+            (Refusal::NotFound, 404, "not_found", Challenge::None),
+            (
+                Refusal::MethodNotAllowed,
+                405,
+                "method_not_allowed",
+                Challenge::None,
+            ),
+        ];
+        for (refusal, status, code, challenge) in table {
+            let problem = refusal.problem();
+            assert_eq!(
+                (problem.status.as_u16(), problem.code, problem.challenge),
+                (status, code, challenge)
+            );
+        }
+    }
+}

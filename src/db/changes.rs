@@ -1,0 +1,69 @@
+//! The outbox: fold takes new changes over into the mirror; old history is dropped.
+
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+
+use super::DbError;
+
+/// Changes folded in one transaction. Each may name many users.
+const FOLD_BATCH: i32 = 500;
+
+/// What one fold did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folded {
+    /// Changes taken over; 0 when there was nothing, or another reactor is at it.
+    pub changes: i32,
+    /// One of them could not name its users, so everybody was looked at.
+    pub looked_at_everybody: bool,
+}
+
+/// Takes the next new changes over into `roster.mirror`.
+///
+/// # Errors
+/// [`DbError`]; nothing was folded then.
+pub async fn fold(pool: &Pool) -> Result<Folded, DbError> {
+    let client = pool.get().await?;
+    let statement = client
+        .prepare_cached("select folded, looked_at_everybody from roster.fold($1)")
+        .await?;
+    let row = client.query_one(&statement, &[&FOLD_BATCH]).await?;
+    Ok(Folded {
+        changes: row.get(0),
+        looked_at_everybody: row.get(1),
+    })
+}
+
+/// Compares everybody with what Auth0 last showed; says how many were made due.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn sweep(pool: &Pool) -> Result<i32, DbError> {
+    let client = pool.get().await?;
+    let row = client
+        .query_one("select made_due from roster.sweep()", &[])
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Drops history older than `keep`; a change that is not folded is never dropped.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn forget(pool: &Pool, keep: Duration) -> Result<(), DbError> {
+    let client = pool.get().await?;
+    let keep = keep.as_secs_f64();
+    client
+        .execute(
+            "delete from roster.changes where folded_at < now() - make_interval(secs => $1)",
+            &[&keep],
+        )
+        .await?;
+    client
+        .execute(
+            "delete from roster.attempts where started_at < now() - make_interval(secs => $1)",
+            &[&keep],
+        )
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! LISTEN: a connection of its own that says "look" when somebody rings, and says so too whenever it may have missed a ring.
+//!
+//! Wanted: a change is looked at within milliseconds of its commit; a lost connection, a deaf pooler or a failover never
+//! hides one for longer than the poll interval.
+//!
+//! Design: listen, *then* look, then wait. After every connect the first event is [`Heard::Listening`], which means "look at
+//! everything that is there", so nothing rung before it matters. Notifications carry no data; two that wait are one.
+//!
+//! Known races, and why they are none or accepted:
+//! * A ring between the look and the wait: LISTEN stands before the look, so it is queued.
+//! * A peer that is gone without a word: TCP keep-alives (idle 15 s), and a query each [`HEARTBEAT`], with a deadline.
+//! * A transaction pooler that accepts LISTEN and delivers nothing: a notification with a nonce is sent round at connect and
+//!   each hour; if it does not come back, [`Heard::Probed`] says so. Polling carries on.
+//! * A ringer that dies after others relied on it (see `triggers/bell.sql`): accepted, bounded by the poll interval.
+
+use std::{future::poll_fn, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval_at, timeout},
+};
+use tokio_postgres::{AsyncMessage, Client, Notification};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::connect::{ConnectError, Endpoint, SESSION_SETTINGS};
+
+/// How often an idle connection has to prove that somebody is there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long the proof, or the probe's way round, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a probe goes round, after the one at connect.
+const PROBE: Duration = Duration::from_secs(60 * 60);
+
+/// What the reactor is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// LISTEN stands (again): look at everything.
+    Listening,
+    /// Somebody rang: look.
+    Rang,
+    /// Our own test notification came back, or did not.
+    Probed {
+        /// It came back.
+        came_back: bool,
+    },
+    /// The connection is lost; only polling finds changes until [`Heard::Listening`].
+    Lost,
+}
+
+/// Listens until `stop`, reconnecting with backoff; tells what it hears through `heard`.
+///
+/// A full channel is no loss for [`Heard::Rang`]: whoever is behind will look anyway.
+pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: CancellationToken) {
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(10))
+        .with_jitter()
+        .without_max_times();
+    let mut delays = backoff.build();
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = listen_once(&endpoint, &heard, || delays = backoff.build()) => ended,
+        };
+        if heard.send(Heard::Lost).await.is_err() {
+            return;
+        }
+        let delay = delays.next().unwrap_or(Duration::from_secs(10));
+        match ended {
+            Ok(()) => tracing::warn!(
+                retry_ms = delay.as_millis(),
+                "the listening connection ended"
+            ),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), retry_ms = delay.as_millis(), "the listening connection failed");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+/// Why one listening connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("connecting failed")]
+    Connect(#[from] ConnectError),
+    #[error("the server refused a statement")]
+    Sql(#[from] tokio_postgres::Error),
+    #[error("the server did not answer in {PATIENCE:?}")]
+    Silent,
+}
+
+async fn listen_once(
+    endpoint: &Endpoint,
+    heard: &mpsc::Sender<Heard>,
+    mut connected: impl FnMut(),
+) -> Result<(), Ended> {
+    let (client, mut connection) = endpoint.connect().await?;
+    // The connection is driven by a task of its own: it answers the client's queries as well as forwarding what is rung.
+    let (rings, mut rung) = mpsc::channel::<Notification>(64);
+    let driver = tokio::spawn(async move {
+        loop {
+            match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(ring))) => {
+                    // A full channel means that a look is due anyway.
+                    let _ = rings.try_send(ring);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(error = %error, "the listening connection failed");
+                    return;
+                }
+                None => return,
+            }
+        }
+    });
+    // However this function ends, the driver and with it the connection end too.
+    let _driver = AbortOnDrop(driver);
+
+    within(client.batch_execute(SESSION_SETTINGS)).await?;
+    within(client.batch_execute("listen roster; listen roster_probe")).await?;
+    connected();
+    let _ = heard.send(Heard::Listening).await;
+
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut probe = tokio::time::interval(PROBE);
+    let mut nonce: Option<(Uuid, Instant)> = None;
+    loop {
+        let deaf_at = nonce.map(|(_, sent)| sent + PATIENCE);
+        tokio::select! {
+            ring = rung.recv() => match ring {
+                None => return Ok(()),
+                Some(ring) if ring.channel() == "roster_probe" => {
+                    if nonce.is_some_and(|(sent, _)| ring.payload() == sent.to_string()) {
+                        nonce = None;
+                        let _ = heard.send(Heard::Probed { came_back: true }).await;
+                    }
+                }
+                Some(_) => {
+                    let _ = heard.try_send(Heard::Rang);
+                }
+            },
+            _ = heartbeat.tick() => within(client.batch_execute("select 1")).await?,
+            _ = probe.tick() => {
+                let sent = Uuid::new_v4();
+                nonce = Some((sent, Instant::now()));
+                within(ring_probe(&client, sent)).await?;
+            }
+            () = tokio::time::sleep_until(deaf_at.unwrap_or_else(Instant::now)), if deaf_at.is_some() => {
+                nonce = None;
+                let _ = heard.send(Heard::Probed { came_back: false }).await;
+            }
+        }
+    }
+}
+
+async fn ring_probe(client: &Client, nonce: Uuid) -> Result<(), tokio_postgres::Error> {
+    client
+        .execute(
+            "select pg_notify('roster_probe', $1)",
+            &[&nonce.to_string()],
+        )
+        .await
+        .map(drop)
+}
+
+async fn within<T>(
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Ended> {
+    match timeout(PATIENCE, work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Ended::Silent),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

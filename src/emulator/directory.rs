@@ -1,0 +1,302 @@
+//! The tenant's users, found by id and by e-mail, and what is refused because of who else is there.
+//!
+//! Pure: no HTTP, no clock of its own. What one user's change means is in [`super::rules`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    clock::TICK, errors::ApiError, options::Options, profile::User, rules, validate::Object,
+};
+
+/// The users, found by id and by e-mail, listed in the order they came.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    users: HashMap<String, Entry>,
+    /// Ids by e-mail exactly as stored; one address may be there once in each connection.
+    emails: HashMap<String, Vec<String>>,
+    order: BTreeMap<u64, String>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    place: u64,
+    user: Arc<User>,
+}
+
+impl Directory {
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    pub(super) fn get(&self, user_id: &str) -> Option<&Arc<User>> {
+        self.users.get(user_id).map(|entry| &entry.user)
+    }
+
+    /// Users of all connections with exactly this address; the comparison knows upper from lower case, as Auth0's.
+    pub(super) fn by_email<'a>(&'a self, email: &str) -> impl Iterator<Item = &'a Arc<User>> {
+        self.emails
+            .get(email)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.get(id))
+    }
+
+    /// The user of this connection who has this address.
+    pub(super) fn find(&self, connection: &str, email: &str) -> Option<&Arc<User>> {
+        self.by_email(email).find(|user| user.is_in(connection))
+    }
+
+    /// All users, oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<User>> {
+        self.order.values().filter_map(|id| self.get(id))
+    }
+
+    /// `POST /users`, with a body that fits its schema.
+    pub(super) fn create(
+        &mut self,
+        body: &Object,
+        options: &Options,
+        now: Timestamp,
+    ) -> Result<Arc<User>, ApiError> {
+        let user = rules::new_user(body, options, now)?;
+        let taken = |name: &Option<String>, is_taken: &dyn Fn(&str) -> bool| {
+            name.as_deref().is_some_and(is_taken)
+        };
+        if self.users.contains_key(&user.user_id)
+            || taken(&user.email, &|email| self.email_is_taken(&user, email))
+            || taken(&user.username, &|name| self.username_is_taken(&user, name))
+        {
+            return Err(ApiError::user_exists());
+        }
+        Ok(self.insert(user))
+    }
+
+    /// `PATCH /users/{id}`, with a body that fits its schema.
+    pub(super) fn patch(
+        &mut self,
+        user_id: &str,
+        body: &Object,
+        options: &Options,
+        now: Timestamp,
+    ) -> Result<Arc<User>, ApiError> {
+        let current = self.get(user_id).ok_or_else(ApiError::no_such_user)?;
+        rules::may_patch(current, body, options)?;
+        if let Some(email) = rules::new_email(body)
+            && self.email_is_taken(current, &email)
+        {
+            return Err(rules::email_exists(options));
+        }
+        if let Some(username) = rules::text(body, "username")
+            && self.username_is_taken(current, username)
+        {
+            return Err(rules::username_exists());
+        }
+
+        let old_email = current.email.clone();
+        let user = self
+            .update(user_id, now, |user| rules::apply(user, body, options, now))
+            .ok_or_else(ApiError::no_such_user)?;
+        self.reindex(&user, old_email);
+        Ok(user)
+    }
+
+    /// `DELETE /users/{id}`; whether there was one.
+    pub(super) fn delete(&mut self, user_id: &str) -> bool {
+        let Some(entry) = self.users.remove(user_id) else {
+            return false;
+        };
+        self.order.remove(&entry.place);
+        if let Some(email) = &entry.user.email {
+            self.unindex(email, user_id);
+        }
+        true
+    }
+
+    /// Puts a user there, in place of the one with the same id, whatever the rules say.
+    pub(super) fn insert(&mut self, user: User) -> Arc<User> {
+        self.delete(&user.user_id);
+        let user = Arc::new(user);
+        let place = self.next;
+        self.next += 1;
+        self.order.insert(place, user.user_id.clone());
+        if let Some(email) = &user.email {
+            self.emails
+                .entry(email.clone())
+                .or_default()
+                .push(user.user_id.clone());
+        }
+        let entry = Entry {
+            place,
+            user: user.clone(),
+        };
+        self.users.insert(user.user_id.clone(), entry);
+        user
+    }
+
+    /// Changes a user and moves `updated_at`. The caller sees to the e-mail's index.
+    pub(super) fn update(
+        &mut self,
+        user_id: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut User),
+    ) -> Option<Arc<User>> {
+        let entry = self.users.get_mut(user_id)?;
+        let user = Arc::make_mut(&mut entry.user);
+        change(user);
+        touch(user, now);
+        Some(entry.user.clone())
+    }
+
+    /// Whether somebody else in one of the user's connections has this address.
+    fn email_is_taken(&self, user: &User, email: &str) -> bool {
+        self.by_email(email)
+            .any(|other| other.user_id != user.user_id && share_connection(other, user))
+    }
+
+    fn username_is_taken(&self, user: &User, username: &str) -> bool {
+        // Connections with usernames are rare and small in tests; an index would serve nobody.
+        self.users.values().map(|entry| &entry.user).any(|other| {
+            other.user_id != user.user_id
+                && share_connection(other, user)
+                && other
+                    .username
+                    .as_deref()
+                    .is_some_and(|taken| taken.eq_ignore_ascii_case(username))
+        })
+    }
+
+    fn reindex(&mut self, user: &User, old_email: Option<String>) {
+        if user.email == old_email {
+            return;
+        }
+        if let Some(old) = old_email {
+            self.unindex(&old, &user.user_id);
+        }
+        if let Some(email) = &user.email {
+            self.emails
+                .entry(email.clone())
+                .or_default()
+                .push(user.user_id.clone());
+        }
+    }
+
+    fn unindex(&mut self, email: &str, user_id: &str) {
+        if let Some(ids) = self.emails.get_mut(email) {
+            ids.retain(|id| id != user_id);
+            if ids.is_empty() {
+                self.emails.remove(email);
+            }
+        }
+    }
+}
+
+/// Moves `updated_at`, even if the clock did not move since the last change.
+fn touch(user: &mut User, now: Timestamp) {
+    user.updated_at = now.max(
+        user.updated_at
+            .saturating_add(TICK)
+            .unwrap_or(Timestamp::MAX),
+    );
+}
+
+fn share_connection(one: &User, other: &User) -> bool {
+    one.identities
+        .iter()
+        .any(|identity| other.is_in(&identity.connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(value: Value) -> Object {
+        let Value::Object(object) = value else {
+            unreachable!("tests pass objects")
+        };
+        object
+    }
+
+    fn ann(directory: &mut Directory) -> Arc<User> {
+        let body = json!({
+            "connection": "Username-Password-Authentication", "user_id": "ann", "email": "Ann@a.test",
+            "password": "Correct-horse-1",
+        });
+        directory
+            .create(&object(body), &Options::default(), Timestamp::UNIX_EPOCH)
+            .unwrap()
+    }
+
+    fn patched(directory: &mut Directory, body: Value) -> Arc<User> {
+        directory
+            .patch(
+                "auth0|ann",
+                &object(body),
+                &Options::default(),
+                Timestamp::UNIX_EPOCH,
+            )
+            .unwrap()
+    }
+
+    #[test]
+    fn metadata_merges_on_the_first_level_only() {
+        let mut directory = Directory::default();
+        ann(&mut directory);
+        patched(
+            &mut directory,
+            json!({"app_metadata": {"a": {"x": 1}, "b": 1, "c": 1}}),
+        );
+        let user = patched(
+            &mut directory,
+            json!({"app_metadata": {"a": {"y": 2}, "b": null}}),
+        );
+        assert_eq!(
+            user.app_metadata,
+            Some(object(json!({"a": {"y": 2}, "c": 1})))
+        );
+    }
+
+    #[test]
+    fn an_empty_object_clears_and_app_metadata_vanishes_while_user_metadata_stays() {
+        let mut directory = Directory::default();
+        ann(&mut directory);
+        patched(
+            &mut directory,
+            json!({"app_metadata": {"a": 1}, "user_metadata": {"a": 1}}),
+        );
+        let user = patched(
+            &mut directory,
+            json!({"app_metadata": {}, "user_metadata": {}}),
+        );
+        assert_eq!(user.app_metadata, None);
+        assert_eq!(user.user_metadata, Some(Object::new()));
+    }
+
+    #[test]
+    fn an_address_is_free_again_once_its_holder_moved_or_went() {
+        let mut directory = Directory::default();
+        assert_eq!(ann(&mut directory).email.as_deref(), Some("ann@a.test"));
+        assert_eq!(directory.by_email("ann@a.test").count(), 1);
+        assert_eq!(directory.by_email("Ann@a.test").count(), 0);
+        patched(&mut directory, json!({"email": "b@a.test"}));
+        assert_eq!(directory.by_email("ann@a.test").count(), 0);
+        assert!(directory.delete("auth0|ann"));
+        assert!(!directory.delete("auth0|ann"));
+        assert_eq!(directory.by_email("b@a.test").count(), 0);
+        assert_eq!(directory.iter().count(), 0);
+    }
+
+    #[test]
+    fn updated_at_moves_even_when_the_clock_stands() {
+        let mut directory = Directory::default();
+        let before = ann(&mut directory).updated_at;
+        assert!(patched(&mut directory, json!({"name": "Ann"})).updated_at > before);
+    }
+}

@@ -1,0 +1,408 @@
+//! How people log in: `/authorize`, the login page's two forms, `/userinfo` and `/v2/logout`.
+//!
+//! Authorization code with PKCE (RFC 6749 section 4.1, RFC 7636). No browser session is kept, so every `/authorize` shows
+//! the page. Everything here can be driven by plain form posts, as the tour and the tests do.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Value;
+use warp::{
+    Filter, Reply,
+    filters::BoxedFilter,
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
+
+use super::{
+    action::{self, ActionError},
+    errors::json_response,
+    grants::{Authorization, Login},
+    mint,
+    options::Options,
+    pages,
+    profile::{Identity, User},
+    rules::GOOGLE,
+    tenant::{Guard, SharedGuard, Tenant},
+    validate::is_email,
+    verify::verified,
+};
+
+type Parameters = HashMap<String, String>;
+
+/// The routes of this part.
+pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
+    let with_tenant = {
+        let tenant = tenant.clone();
+        warp::any().map(move || tenant.clone())
+    };
+    let authorize = warp::path!("authorize")
+        .and(warp::get())
+        .and(with_tenant.clone())
+        .and(warp::query::<Parameters>())
+        .map(|tenant: Arc<Tenant>, query: Parameters| authorize(&tenant, query));
+    let with_password = warp::path!("u" / "login")
+        .and(warp::post())
+        .and(with_tenant.clone())
+        .and(warp::body::form::<Parameters>())
+        .then(|tenant: Arc<Tenant>, form: Parameters| {
+            blocking(move || log_in(&tenant, &form, with_password))
+        });
+    let with_google = warp::path!("u" / "login" / "google")
+        .and(warp::post())
+        .and(with_tenant.clone())
+        .and(warp::body::form::<Parameters>())
+        .then(|tenant: Arc<Tenant>, form: Parameters| {
+            blocking(move || log_in(&tenant, &form, with_google))
+        });
+    let userinfo = warp::path!("userinfo")
+        .and(warp::get().or(warp::post()).unify())
+        .and(with_tenant.clone())
+        .and(warp::header::optional::<String>("authorization"))
+        .map(|tenant: Arc<Tenant>, bearer: Option<String>| userinfo(&tenant, bearer.as_deref()));
+    let logout = warp::path!("v2" / "logout")
+        .and(warp::get())
+        .and(with_tenant)
+        .and(warp::query::<Parameters>())
+        .map(|tenant: Arc<Tenant>, query: Parameters| logout(&tenant, &query));
+    authorize
+        .or(with_password)
+        .unify()
+        .or(with_google)
+        .unify()
+        .or(userinfo)
+        .unify()
+        .or(logout)
+        .unify()
+        .boxed()
+}
+
+/// The Action takes milliseconds of processor time; other requests need not wait for it.
+async fn blocking(work: impl FnOnce() -> Response + Send + 'static) -> Response {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+fn authorize(tenant: &Tenant, mut query: Parameters) -> Response {
+    let options = tenant.options();
+    let mut take = |name: &str| query.remove(name).filter(|value| !value.is_empty());
+    // Until the client and its callback are known, errors are shown and never sent anywhere (RFC 6749 section 4.1.2.1).
+    if take("client_id").as_ref() != Some(&options.app.client_id) {
+        return pages::message(
+            StatusCode::BAD_REQUEST,
+            "Unknown client",
+            "No application has this client_id.",
+        );
+    }
+    let redirect_uri = match take("redirect_uri") {
+        Some(uri) if may_redirect(&options, &uri) => uri,
+        _ => {
+            return pages::message(
+                StatusCode::FORBIDDEN,
+                "Callback URL mismatch",
+                "The redirect_uri is neither on this machine nor among the application's callbacks.",
+            );
+        }
+    };
+    let state = take("state");
+    let refuse = |error: &str, description: &str| {
+        redirect_with(
+            &redirect_uri,
+            &[
+                ("error", Some(error)),
+                ("error_description", Some(description)),
+                ("state", state.as_deref()),
+            ],
+        )
+    };
+    if take("response_type").as_deref() != Some("code") {
+        return refuse(
+            "unsupported_response_type",
+            "Only response_type=code is supported",
+        );
+    }
+    let code_challenge = take("code_challenge");
+    if code_challenge.is_some() && take("code_challenge_method").as_deref() != Some("S256") {
+        return refuse(
+            "invalid_request",
+            "Only code_challenge_method=S256 is supported",
+        );
+    }
+    if code_challenge.is_none() && options.app.client_secret.is_none() {
+        return refuse(
+            "invalid_request",
+            "Parameter 'code_challenge' is required for public clients",
+        );
+    }
+    let audience = take("audience");
+    if audience
+        .as_ref()
+        .is_some_and(|audience| !options.audiences.contains(audience))
+    {
+        return refuse("access_denied", "Service not found");
+    }
+    if take("prompt").as_deref() == Some("none") {
+        return refuse("login_required", "Login required");
+    }
+    let authorization = Authorization {
+        client_id: options.app.client_id.clone(),
+        nonce: take("nonce"),
+        scope: granted(&options, &take("scope").unwrap_or_default()),
+        audience,
+        code_challenge,
+        state: state.clone(),
+        redirect_uri: redirect_uri.clone(),
+    };
+    let hint = take("login_hint").unwrap_or_default();
+    let transaction = tenant
+        .grants
+        .guard()
+        .begin(authorization, tenant.clock.now());
+    pages::login(StatusCode::OK, &transaction, &hint, None)
+}
+
+/// The scopes that exist, of those asked for.
+fn granted(options: &Options, asked: &str) -> String {
+    const OPENID: &[&str] = &[
+        "openid",
+        "profile",
+        "email",
+        "address",
+        "phone",
+        "offline_access",
+    ];
+    let exists = |scope: &&str| {
+        OPENID.contains(scope) || options.api_scopes.iter().any(|known| known == scope)
+    };
+    asked
+        .split(' ')
+        .filter(exists)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// How a form proves who somebody is; an error is shown on the page.
+type Proof = fn(&Tenant, &Options, &Parameters) -> Result<Arc<User>, &'static str>;
+
+fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
+    let transaction = form.get("state").map(String::as_str).unwrap_or_default();
+    let authorization = tenant
+        .grants
+        .guard()
+        .transaction(transaction, tenant.clock.now())
+        .cloned();
+    let Some(authorization) = authorization else {
+        return pages::message(
+            StatusCode::BAD_REQUEST,
+            "This login has ended",
+            "Go back to the application and start again.",
+        );
+    };
+    let user = match prove(tenant, &tenant.options(), form) {
+        Ok(user) => user,
+        Err(error) => {
+            let email = form.get("email").map(String::as_str).unwrap_or_default();
+            return pages::login(StatusCode::BAD_REQUEST, transaction, email, Some(error));
+        }
+    };
+    tenant.grants.guard().end(transaction);
+    // A login moves these even if it is refused in the end.
+    let now = tenant.clock.now();
+    let user = tenant
+        .directory
+        .write_guard()
+        .update(&user.user_id, now, |user| {
+            user.last_login = Some(now);
+            user.last_ip = Some("127.0.0.1".into());
+            user.logins_count = Some(user.logins_count.unwrap_or(0) + 1);
+        })
+        .unwrap_or(user);
+
+    let back = |parameters: &[(&str, Option<&str>)]| {
+        let mut parameters = parameters.to_vec();
+        parameters.push(("state", authorization.state.as_deref()));
+        redirect_with(&authorization.redirect_uri, &parameters)
+    };
+    if user.is_blocked() {
+        return back(&[
+            ("error", Some("unauthorized")),
+            ("error_description", Some("user is blocked")),
+        ]);
+    }
+    let claims = match action::run(tenant, &authorization, &user) {
+        Ok(claims) => claims,
+        Err(ActionError::Denied(reason)) => {
+            return back(&[
+                ("error", Some("access_denied")),
+                ("error_description", Some(&reason)),
+            ]);
+        }
+        Err(error @ ActionError::Failed(_)) => {
+            let reason = error.to_string();
+            return back(&[
+                ("error", Some("access_denied")),
+                ("error_description", Some(&reason)),
+            ]);
+        }
+    };
+    let login = Login {
+        authorization: authorization.clone(),
+        user_id: user.user_id.clone(),
+        sid: mint::session_id(),
+        claims,
+    };
+    let code = tenant.grants.guard().issue_code(login, now);
+    back(&[("code", Some(&code))])
+}
+
+fn with_password(
+    tenant: &Tenant,
+    options: &Options,
+    form: &Parameters,
+) -> Result<Arc<User>, &'static str> {
+    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+    tenant
+        .directory
+        .read_guard()
+        .find(&options.connection, &field("email").to_lowercase())
+        .filter(|user| {
+            user.password
+                .as_ref()
+                .is_some_and(|password| password.is(field("password")))
+        })
+        .cloned()
+        .ok_or("Wrong email or password.")
+}
+
+/// Whoever says so is the owner of a Google account; Auth0 makes its user at the first login.
+fn with_google(tenant: &Tenant, _: &Options, form: &Parameters) -> Result<Arc<User>, &'static str> {
+    let email = form
+        .get("email")
+        .filter(|email| is_email(email))
+        .ok_or("That is no e-mail address.")?;
+    let verified = form
+        .get("email_verified")
+        .is_some_and(|value| value == "true");
+    let now = tenant.clock.now();
+    let mut directory = tenant.directory.write_guard();
+    if let Some(user_id) = directory
+        .find(GOOGLE, email)
+        .map(|user| user.user_id.clone())
+    {
+        return directory
+            .update(&user_id, now, |user| user.email_verified = verified)
+            .ok_or("That account is gone.");
+    }
+    let mut user = User::new(
+        Identity {
+            connection: GOOGLE.into(),
+            user_id: google_id(),
+            provider: GOOGLE.into(),
+            is_social: true,
+            profile_data: None,
+        },
+        now,
+    );
+    user.email = Some(email.clone());
+    user.email_verified = verified;
+    user.name = form.get("name").filter(|name| !name.is_empty()).cloned();
+    user.fill_defaults();
+    Ok(directory.insert(user))
+}
+
+/// Google's ids are 21 digits.
+fn google_id() -> String {
+    format!("1{:020}", rand::random::<u64>())
+}
+
+fn userinfo(tenant: &Tenant, bearer: Option<&str>) -> Response {
+    let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) else {
+        return unauthorized("Bearer realm=\"Users\"");
+    };
+    let Some((user_id, scope)) = token_holder(tenant, token) else {
+        return unauthorized(
+            "Bearer realm=\"Users\", error=\"invalid_token\", error_description=\"The access token is not valid\"",
+        );
+    };
+    let user = tenant.directory.read_guard().get(&user_id).cloned();
+    let Some(user) = user else {
+        return unauthorized("Bearer realm=\"Users\", error=\"invalid_token\"");
+    };
+    let mut claims = mint::profile_claims(&user, &scope);
+    claims.insert("sub".into(), user.user_id.as_str().into());
+    json_response(StatusCode::OK, &Value::from(claims))
+}
+
+/// Whose access token this is, and its scopes: an opaque one, or a JWT whose audience names `/userinfo`.
+fn token_holder(tenant: &Tenant, token: &str) -> Option<(String, String)> {
+    let now = tenant.clock.now();
+    if let Some(opaque) = tenant.grants.guard().opaque(token) {
+        let is_good = now < opaque.expires_at && mint::has_scope(&opaque.scope, "openid");
+        return is_good.then(|| (opaque.user_id.clone(), opaque.scope.clone()));
+    }
+    let claims = verified(tenant, token, &mint::userinfo_audience(tenant)).ok()?;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+    let expires_at = claims.get("exp").and_then(Value::as_i64)?;
+    (now.as_second() < expires_at).then_some(())?;
+    Some((text("sub")?, text("scope").unwrap_or_default()))
+}
+
+/// A 401 here is plain text with a challenge, unlike the Management API's.
+fn unauthorized(challenge: &'static str) -> Response {
+    let mut response =
+        warp::reply::with_status("Unauthorized", StatusCode::UNAUTHORIZED).into_response();
+    response.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    );
+    response
+}
+
+fn logout(tenant: &Tenant, query: &Parameters) -> Response {
+    match query.get("returnTo") {
+        Some(uri) if may_redirect(&tenant.options(), uri) => redirect_with(uri, &[]),
+        Some(_) => pages::message(
+            StatusCode::BAD_REQUEST,
+            "Logged out",
+            "The returnTo URL is not allowed.",
+        ),
+        None => pages::message(StatusCode::OK, "Logged out", "OK"),
+    }
+}
+
+/// The configured callbacks, and whatever is on this machine (RFC 8252 section 7.3).
+fn may_redirect(options: &Options, uri: &str) -> bool {
+    if options.app.callbacks.iter().any(|callback| callback == uri) {
+        return true;
+    }
+    url::Url::parse(uri).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && match url.host() {
+                Some(url::Host::Domain(name)) => name == "localhost",
+                Some(url::Host::Ipv4(address)) => address.is_loopback(),
+                Some(url::Host::Ipv6(address)) => address.is_loopback(),
+                None => false,
+            }
+    })
+}
+
+fn redirect_with(uri: &str, parameters: &[(&str, Option<&str>)]) -> Response {
+    let Ok(mut url) = url::Url::parse(uri) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let given: Vec<_> = parameters
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value)?)))
+        .collect();
+    if !given.is_empty() {
+        url.query_pairs_mut().extend_pairs(given);
+    }
+    let Ok(location) = HeaderValue::from_str(url.as_str()) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let mut response = StatusCode::FOUND.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,186 @@
+//! What people do by mail: ask for a password mail, set the password through its link, verify an address.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use warp::{Filter, Reply, filters::BoxedFilter, http::StatusCode, reply::Response};
+
+use super::{
+    errors::{OAuthError, json_response},
+    grants::TicketKind,
+    limits::{Class, Verdict},
+    mailbox::MailKind,
+    pages,
+    tenant::{SharedGuard, Tenant},
+};
+
+type Parameters = HashMap<String, String>;
+
+/// The routes of this part.
+pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
+    let with_tenant = {
+        let tenant = tenant.clone();
+        warp::any().map(move || tenant.clone())
+    };
+    let change_password = warp::path!("dbconnections" / "change_password")
+        .and(warp::post())
+        .and(with_tenant.clone())
+        .and(warp::header::optional::<String>("content-type"))
+        .and(warp::body::bytes())
+        .map(|tenant: Arc<Tenant>, kind: Option<String>, body: Bytes| {
+            change_password(&tenant, kind.as_deref(), &body)
+        });
+    let reset_form = warp::path!("u" / "reset-password")
+        .and(warp::get())
+        .and(with_tenant.clone())
+        .and(warp::query::<Parameters>())
+        .map(|tenant: Arc<Tenant>, query: Parameters| reset_form(&tenant, &query));
+    let reset = warp::path!("u" / "reset-password")
+        .and(warp::post())
+        .and(with_tenant.clone())
+        .and(warp::query::<Parameters>())
+        .and(warp::body::form::<Parameters>())
+        .map(|tenant: Arc<Tenant>, query: Parameters, form: Parameters| {
+            reset(&tenant, &query, &form)
+        });
+    let verify = warp::path!("u" / "email-verification")
+        .and(warp::get())
+        .and(with_tenant)
+        .and(warp::query::<Parameters>())
+        .map(|tenant: Arc<Tenant>, query: Parameters| verify(&tenant, &query));
+    change_password
+        .or(reset_form)
+        .unify()
+        .or(reset)
+        .unify()
+        .or(verify)
+        .unify()
+        .boxed()
+}
+
+/// `POST /dbconnections/change_password`: 200 and a sentence whether or not there is such a user.
+///
+/// Auth0 counts calls per address and caller; here all callers are one.
+fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> Response {
+    let parameters = match parameters(content_type, body) {
+        Some(parameters) => parameters,
+        None => {
+            return OAuthError::invalid_request("The body is not a JSON object").into_response();
+        }
+    };
+    let Some(email) = parameters.get("email").filter(|email| !email.is_empty()) else {
+        return json_response(
+            StatusCode::BAD_REQUEST,
+            &json!({"error": "email is required"}),
+        );
+    };
+    let Some(connection) = parameters.get("connection") else {
+        return json_response(
+            StatusCode::BAD_REQUEST,
+            &json!({"error": "connection is required"}),
+        );
+    };
+    let options = tenant.options();
+    if *connection != options.connection {
+        return OAuthError::invalid_request("connection not found").into_response();
+    }
+    let client_ids = [&options.app.client_id, &options.m2m.client_id];
+    if parameters
+        .get("client_id")
+        .is_some_and(|id| !client_ids.contains(&id))
+    {
+        return OAuthError::invalid_request("unknown client").into_response();
+    }
+
+    let email = email.to_lowercase();
+    let verdict = tenant.admit(Class::ChangePassword, &email);
+    let mut response = match verdict {
+        Verdict::Refused(_) => OAuthError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "Global limit has been reached",
+        )
+        .into_response(),
+        _ => {
+            let user = tenant
+                .directory
+                .read_guard()
+                .find(connection, &email)
+                .cloned();
+            if let Some(user) = user {
+                tenant.mail(MailKind::ChangePassword, &user);
+            }
+            warp::reply::html("We've just sent you an email to reset your password.")
+                .into_response()
+        }
+    };
+    if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
+        standing.write(response.headers_mut());
+        if options.retry_after && matches!(verdict, Verdict::Refused(_)) {
+            standing.write_retry_after(response.headers_mut());
+        }
+    }
+    response
+}
+
+fn parameters(content_type: Option<&str>, body: &[u8]) -> Option<Parameters> {
+    if content_type.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
+        return Some(url::form_urlencoded::parse(body).into_owned().collect());
+    }
+    let Ok(Value::Object(object)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    Some(
+        object
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+            .collect(),
+    )
+}
+
+fn reset_form(tenant: &Tenant, query: &Parameters) -> Response {
+    match ticket(query).and_then(|ticket| tenant.ticket_holder(ticket, TicketKind::Password)) {
+        Some(user) => pages::reset_password(user.email.as_deref().unwrap_or_default(), None),
+        None => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
+    }
+}
+
+fn reset(tenant: &Tenant, query: &Parameters, form: &Parameters) -> Response {
+    let ticket = ticket(query).unwrap_or_default();
+    let Some(user) = tenant.ticket_holder(ticket, TicketKind::Password) else {
+        return pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED);
+    };
+    let email = user.email.as_deref().unwrap_or_default();
+    let password = form.get("password").map(String::as_str).unwrap_or_default();
+    if form
+        .get("re-enter-password")
+        .is_some_and(|again| again != password)
+    {
+        return pages::reset_password(email, Some("The two passwords are not the same."));
+    }
+    match tenant.set_password(ticket, &user.user_id, password) {
+        Ok(()) => pages::message(
+            StatusCode::OK,
+            "Password changed",
+            "You can now log in to the application with the new password.",
+        ),
+        Err(_) => pages::reset_password(
+            email,
+            Some("The password is too weak: eight characters at least, of three kinds."),
+        ),
+    }
+}
+
+fn verify(tenant: &Tenant, query: &Parameters) -> Response {
+    match tenant.verify_email(ticket(query).unwrap_or_default()) {
+        true => pages::message(StatusCode::OK, "E-mail verified", "Thank you."),
+        false => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
+    }
+}
+
+const EXPIRED: &str = "A link works once, for five days, and only the newest one does.";
+
+fn ticket(query: &Parameters) -> Option<&str> {
+    query.get("ticket").map(String::as_str)
+}

@@ -1,0 +1,223 @@
+//! What an emulated tenant is set up with: its connection, clients, plan, and the answers Auth0 does not document.
+//!
+//! Where the documentation leaves two answers open, an option chooses one, so that a client can be tried on both.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
+pub const SHIPPED_ACTION: &str = include_str!("../../config/auth0-action.js");
+
+/// The settings of one emulated tenant. Every field has a default; an unknown key is refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Where clients reach the emulator, without a trailing slash; the issuer is this with one. Absent: `http://` and
+    /// the address it listens on. Read at the start only.
+    pub base_url: Option<String>,
+    /// Name of the database connection.
+    pub connection: String,
+    /// Whether users of the database connection may have a `username`.
+    pub requires_username: bool,
+    /// The machine-to-machine application that may call the Management API.
+    pub m2m: MachineClient,
+    /// The application people log in to.
+    pub app: AppClient,
+    /// Identifiers of the custom APIs that access tokens may be asked for.
+    pub audiences: Vec<String>,
+    /// Scopes those APIs define. Of what an application asks for, only these and the standard ones (`openid`, `profile`, …) are granted.
+    pub api_scopes: Vec<String>,
+    /// Seconds an access token is good for. Auth0's default is a day.
+    pub token_lifetime_seconds: u32,
+    /// Seconds an ID token is good for. Auth0's default is ten hours.
+    pub id_token_lifetime_seconds: u32,
+    /// Which rate limits apply.
+    pub plan: Plan,
+    /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
+    pub retry_after: bool,
+    /// Status of a PATCH to an e-mail that is taken: 400 in the field, 409 in one simulator; undocumented.
+    pub email_conflict_status: u16,
+    /// Whether changing an e-mail without saying `email_verified` makes it unverified; undocumented.
+    pub email_change_unverifies: bool,
+    /// Whether setting a password through a mailed link lifts the administrator's block, as the Management API does;
+    /// undocumented.
+    pub reset_lifts_block: bool,
+    /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
+    /// their users read-only.
+    pub social_profile_sync: bool,
+    /// JavaScript of the post-login Action; absent: the one Roster ships. An empty text runs none.
+    pub action: Option<String>,
+    /// How many requests the log keeps.
+    pub keep_requests: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            base_url: None,
+            connection: "Username-Password-Authentication".into(),
+            requires_username: false,
+            m2m: MachineClient::default(),
+            app: AppClient::default(),
+            audiences: vec!["https://api.example.test".into()],
+            api_scopes: Vec::new(),
+            token_lifetime_seconds: 86_400,
+            id_token_lifetime_seconds: 36_000,
+            plan: Plan::Unlimited,
+            retry_after: false,
+            email_conflict_status: 400,
+            email_change_unverifies: true,
+            reset_lifts_block: true,
+            social_profile_sync: true,
+            action: None,
+            keep_requests: 100_000,
+        }
+    }
+}
+
+impl Options {
+    /// These options with the keys of `changes` replaced; a table given in part keeps its other keys.
+    ///
+    /// # Errors
+    /// A key that does not exist or a value of the wrong type.
+    pub fn with(&self, changes: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let mut merged = serde_json::to_value(self)?;
+        for (key, change) in changes {
+            match (merged.get_mut(&key), change) {
+                (Some(Value::Object(table)), Value::Object(change)) => table.extend(change),
+                (_, change) => merged[key] = change,
+            }
+        }
+        serde_json::from_value(merged)
+    }
+
+    /// The Action to run at login, if any.
+    pub(super) fn action_source(&self) -> Option<&str> {
+        Some(self.action.as_deref().unwrap_or(SHIPPED_ACTION))
+            .filter(|text| !text.trim().is_empty())
+    }
+}
+
+/// A machine-to-machine application.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MachineClient {
+    /// Its public name in token requests.
+    pub client_id: String,
+    /// Its secret.
+    #[serde(serialize_with = "exposed")]
+    pub client_secret: SecretString,
+    /// The Management API scopes granted to it.
+    pub scopes: Vec<String>,
+}
+
+impl Default for MachineClient {
+    fn default() -> Self {
+        const SCOPES: &[&str] = &[
+            "read:users",
+            "create:users",
+            "update:users",
+            "delete:users",
+            "create:user_tickets",
+            "read:connections",
+        ];
+        Self {
+            client_id: "roster-m2m".into(),
+            client_secret: "roster-m2m-secret".into(),
+            scopes: SCOPES.iter().map(|&scope| scope.into()).collect(),
+        }
+    }
+}
+
+/// The application that people log in to: public (PKCE) unless it has a secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppClient {
+    /// Its public name.
+    pub client_id: String,
+    /// The secret of a confidential (server side) application.
+    #[serde(serialize_with = "perhaps_exposed")]
+    pub client_secret: Option<SecretString>,
+    /// Callback URLs that may be redirected to, beside any on this machine's loopback address.
+    pub callbacks: Vec<String>,
+}
+
+impl Default for AppClient {
+    fn default() -> Self {
+        Self {
+            client_id: "demo-app".into(),
+            client_secret: None,
+            callbacks: Vec::new(),
+        }
+    }
+}
+
+/// Auth0's plans, as far as their rate limits differ (`rate-limit-policy` and `rate-limit-configurations` of its docs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plan {
+    /// No limits and no rate-limit headers.
+    Unlimited,
+    /// 2 calls at once and 2 a second over the whole Management API.
+    Free,
+    /// A bucket per endpoint class; 20 user writes at once, 200 a minute.
+    Essentials,
+    /// As Essentials.
+    Professional,
+    /// 50 at once, 16 a second over the whole Management API.
+    Enterprise,
+    /// 10 at once, 2 a second over the whole Management API.
+    EnterpriseNonProduction,
+}
+
+fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}
+
+fn perhaps_exposed<S: Serializer>(
+    secret: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => exposed(secret, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn changed(changes: Value) -> Result<Options, serde_json::Error> {
+        let Value::Object(changes) = changes else {
+            unreachable!("tests pass objects")
+        };
+        Options::default().with(changes)
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let options = changed(json!({"plan": "free", "m2m": {"client_id": "other"}})).unwrap();
+        assert_eq!(options.plan, Plan::Free);
+        assert_eq!(options.m2m.client_id, "other");
+        assert_eq!(
+            options.m2m.client_secret.expose_secret(),
+            "roster-m2m-secret"
+        );
+        assert_eq!(options.connection, "Username-Password-Authentication");
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_refused() {
+        assert!(changed(json!({"plam": "free"})).is_err());
+        assert!(changed(json!({"m2m": {"secret": "x"}})).is_err());
+    }
+
+    #[test]
+    fn printing_options_does_not_print_the_secret() {
+        assert!(!format!("{:?}", Options::default()).contains("roster-m2m-secret"));
+    }
+}

@@ -1,0 +1,127 @@
+//! One planned action carried out on Auth0, and its answer turned into what is to be recorded. No retries: the plan is the
+//! retry.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tracing::Instrument;
+
+use super::{
+    outcome::{self, Seen},
+    plan::{self, Call, Look},
+};
+use crate::{
+    auth0::{CallError, Client},
+    db::{
+        mirror::Begun,
+        record::{Class, Done, Effect, Failure},
+    },
+};
+
+/// Makes the call that was begun and says what came of it. Ends within [`Client::longest_call`] (a look: two of them).
+pub async fn apply(client: &Client, begun: Begun) -> Done {
+    let span = tracing::debug_span!("apply", user.key = %begun.row.user_key, action = begun.row.action.as_str());
+    let (started_at, clock) = (Timestamp::now(), Instant::now());
+    let client = client.correlated(&begun.call_id.to_string());
+    let (effect, status, detail) = match plan::call(&begun) {
+        Ok(call) => match carry_out(&client, call).instrument(span).await {
+            Ok((effect, status)) => (effect, Some(status), None),
+            Err(error) => {
+                let detail = error.detail().map(str::to_owned);
+                (
+                    outcome::of_error(begun.row.action, &error),
+                    error.status(),
+                    detail,
+                )
+            }
+        },
+        Err(incomplete) => {
+            tracing::error!(error = %incomplete, "the planner gave an incomplete row");
+            let failure = Failure {
+                class: Class::Data,
+                code: "plan_incomplete".to_owned(),
+                retry_after: None,
+                perhaps_applied: false,
+            };
+            (Effect::Failed(failure), None, None)
+        }
+    };
+    let done = Done {
+        user_key: begun.row.user_key,
+        auth0_user_id: begun.row.auth0_user_id,
+        call_id: begun.call_id,
+        action: begun.row.action,
+        changes: begun.row.changes,
+        effect,
+        status,
+        detail,
+        started_at,
+        duration: clock.elapsed(),
+    };
+    log(&done);
+    done
+}
+
+async fn carry_out(client: &Client, call: Call) -> Result<(Effect, u16), CallError> {
+    Ok(match call {
+        Call::Look(look) => {
+            let seen = look_at(client, &look).await?;
+            (
+                Effect::Looked(outcome::of_look(&look, seen, client.connection())),
+                200,
+            )
+        }
+        Call::Create(new) => {
+            let user = client.create_user(&new).await?;
+            (Effect::Observed(outcome::observed(&user)), 201)
+        }
+        Call::Patch(id, patch) => {
+            let user = client.update_user(&id, &patch).await?;
+            (Effect::Observed(outcome::observed(&user)), 200)
+        }
+        Call::Delete(id) => {
+            client.delete_user(&id).await?;
+            (Effect::Deleted, 204)
+        }
+        Call::Invite(email) => {
+            client.send_invitation(&email).await?;
+            (Effect::Mailed, 200)
+        }
+    })
+}
+
+async fn look_at(client: &Client, look: &Look) -> Result<Seen, CallError> {
+    if let Some(id) = &look.id
+        && let Some(user) = client.user(id).await?
+    {
+        return Ok(Seen {
+            by_id: Some(user),
+            by_email: Vec::new(),
+        });
+    }
+    let by_email = match &look.email {
+        Some(email) if look.live => client.users_by_email(email).await?,
+        _ => Vec::new(),
+    };
+    Ok(Seen {
+        by_id: None,
+        by_email,
+    })
+}
+
+fn log(done: &Done) {
+    let duration_ms = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
+    let (key, action, code) = (&done.user_key, done.action.as_str(), done.code());
+    match &done.effect {
+        Effect::Failed(failure) => {
+            tracing::warn!(user.key = %key, action, code, class = failure.class.as_str(), status = done.status, duration_ms, "the action failed");
+        }
+        Effect::Looked(found) if found.dispute.is_some() => {
+            tracing::warn!(user.key = %key, action, code, duration_ms, "a person has to decide");
+        }
+        Effect::Missing => {
+            tracing::warn!(user.key = %key, action, code, duration_ms, "the account is missing")
+        }
+        _ => tracing::info!(user.key = %key, action, duration_ms, "done"),
+    }
+}

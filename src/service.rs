@@ -1,0 +1,247 @@
+//! What `roster run` runs: reactor and authorization server, started from one configuration and stopped in order.
+//!
+//! Everything that can be wrong with the configuration or the installation is found before a port is bound.
+
+use std::net::SocketAddr;
+
+use deadpool_postgres::Pool;
+use secrecy::ExposeSecret;
+use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    auth0,
+    authz::{self, Authz},
+    config::{self, Config, ConfigError, InvitationSend},
+    db::{
+        DbError,
+        connect::{ConnectError, Endpoint, UrlError},
+        migrate,
+        mirror::Terms,
+        reactors,
+    },
+    http,
+    reactor::Reactor,
+    telemetry::Metrics,
+};
+
+/// Which parts run in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Both.
+    Everything,
+    /// Only the mirror to Auth0.
+    Reactor,
+    /// Only authorization.
+    Server,
+}
+
+/// Why the service did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The configuration lacks something, or has something that does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `database.url` or `database.listen_url`.
+    #[error("{key} cannot be used")]
+    Url {
+        /// Which of the two.
+        key: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: UrlError,
+    },
+    /// The settings of the Auth0 client.
+    #[error("the settings of Auth0 cannot be used")]
+    Auth0(#[from] auth0::SettingsError),
+    /// The settings of the authorization server.
+    #[error("the settings of the authorization server cannot be used")]
+    Authz(#[from] authz::jwks::JwksError),
+    /// The database could not be reached.
+    #[error("the database cannot be reached")]
+    Connect(#[from] ConnectError),
+    /// The database refused something.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The schema is not there, or the view is not written yet.
+    #[error("the schema roster is not installed in this database")]
+    NotInstalled,
+    /// The address of the server is taken or not ours.
+    #[error("http.listen: {address} cannot be listened on")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The two ways into the database that a configuration names.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    /// For everything but LISTEN.
+    pub main: Endpoint,
+    /// For LISTEN: direct, even where `main` goes through a pooler.
+    pub listen: Endpoint,
+}
+
+impl Ways {
+    /// Reads both connection strings.
+    ///
+    /// # Errors
+    /// [`ServiceError::Config`] or [`ServiceError::Url`].
+    pub fn of(config: &Config) -> Result<Self, ServiceError> {
+        let database = config.database()?;
+        let parse = |key, url: &secrecy::SecretString| {
+            Endpoint::parse(url.expose_secret()).map_err(|source| ServiceError::Url { key, source })
+        };
+        Ok(Self {
+            main: parse("database.url", &database.url)?,
+            listen: parse("database.listen_url", &database.listen_url)?.named("roster listener"),
+        })
+    }
+}
+
+/// Runs until `stop`. `ready` is told the server's address (none for the reactor alone) once everything stands.
+///
+/// # Errors
+/// [`ServiceError`], all of them before anything runs.
+pub async fn run(
+    config: &Config,
+    part: Part,
+    ready: oneshot::Sender<Option<SocketAddr>>,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let metrics = Metrics::default();
+    let ways = Ways::of(config)?;
+    let pool = ways.main.pool(config.database()?.pool_size);
+    let reactor = match part {
+        Part::Server => None,
+        _ => Some(reactor(config, pool.clone())?),
+    };
+    let authz = match part {
+        Part::Reactor => None,
+        _ => Some(Authz::new(
+            authz::Settings::from(config.authz()?),
+            pool.clone(),
+            metrics.clone(),
+        )?),
+    };
+    let session = ways.main.session().await?;
+    if !migrate::is_installed(&session)
+        .await
+        .map_err(|_| ServiceError::NotInstalled)?
+    {
+        return Err(ServiceError::NotInstalled);
+    }
+    drop(session);
+    let address = config.http.listen;
+    let listener = match part {
+        Part::Reactor => None,
+        _ => Some(
+            TcpListener::bind(address)
+                .await
+                .map_err(|source| ServiceError::Listen { address, source })?,
+        ),
+    };
+    let bound = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    tracing::info!(database = %ways.main, http = bound.map(|b| b.to_string()), "roster starts");
+
+    // Whichever part ends first takes the other with it, so that a supervisor sees one whole process.
+    let stop = stop.child_token();
+    let mirror = async {
+        let result = match reactor {
+            Some(reactor) => reactor.run(ways.listen, stop.clone()).await,
+            None => {
+                stop.cancelled().await;
+                Ok(())
+            }
+        };
+        stop.cancel();
+        result
+    };
+    let server = async {
+        if let (Some(authz), Some(listener)) = (authz, listener) {
+            let (keys, keys_stop) = (authz.clone(), stop.clone());
+            let fresh = tokio::spawn(async move { keys.keep_fresh(keys_stop).await });
+            let service = http::warp_service(authz::routes(authz));
+            http::serve(listener, service, http::Limits::default(), stop.clone()).await;
+            let _ = fresh.await;
+        } else {
+            stop.cancelled().await;
+        }
+        stop.cancel();
+    };
+    let _ = ready.send(bound);
+    let (mirrored, ()) = tokio::join!(mirror, server);
+    Ok(mirrored?)
+}
+
+/// The client of the tenant that the configuration names.
+///
+/// # Errors
+/// [`ServiceError::Config`] or [`ServiceError::Auth0`].
+pub fn client(config: &Config) -> Result<auth0::Client, ServiceError> {
+    let settings = config.auth0()?;
+    Ok(auth0::Client::new(auth0::Settings {
+        base_url: settings.base_url.clone(),
+        client_id: settings.client_id.clone(),
+        client_secret: settings.client_secret.clone(),
+        audience: settings.audience.clone(),
+        connection: settings.connection.clone(),
+        invitation_client_id: config.invitation.client_id.clone(),
+        budget_share: settings.budget_share,
+        call_timeout: auth0::Settings::CALL_TIMEOUT,
+        // The reactor claims only what the pace allows, so a call waits for its turn only in a crowd.
+        permit_wait: std::time::Duration::from_secs(5),
+    })?)
+}
+
+fn reactor(config: &Config, pool: Pool) -> Result<Reactor, ServiceError> {
+    let client = client(config)?;
+    let auth0 = config.auth0()?;
+    let config::Guard {
+        window,
+        removals_min,
+        removals_share,
+        protected,
+        min_admins,
+        admin_role,
+    } = config.guard.clone();
+    let settings = reactors::Settings {
+        tenant: auth0.base_url.to_string(),
+        connection: auth0.connection.clone(),
+        guard_window: window.as_secs_f64(),
+        guard_removals_min: i32::try_from(removals_min).unwrap_or(i32::MAX),
+        guard_removals_share: removals_share,
+        guard_protected: protected.iter().map(|who| who.to_lowercase()).collect(),
+        guard_min_admins: i32::try_from(min_admins).unwrap_or(i32::MAX),
+        guard_admin_role: admin_role,
+        delete_after: config.removal.delete_after.map(|d| d.as_secs_f64()),
+        invitation_send: match config.invitation.send {
+            InvitationSend::Auth0Email => "auth0_email".to_owned(),
+            InvitationSend::Nothing => "none".to_owned(),
+        },
+    };
+    let call_deadline = client.longest_call();
+    Ok(Reactor {
+        pool,
+        terms: Terms {
+            reactor: Uuid::new_v4(),
+            // A look is two calls; a lease must outlast what its worker does between two turns.
+            lease: config.reactor.lease.max(call_deadline * 2),
+            call_deadline,
+            invitations_per_minute: config.invitation.per_minute,
+        },
+        client,
+        settings,
+        poll_interval: config.reactor.poll_interval,
+        sweep_every: config.sweep.every,
+        history_keep: config.history.keep,
+        workers: config.reactor.workers,
+    })
+}
