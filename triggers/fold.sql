@@ -73,11 +73,11 @@ begin
     ),
     -- Comings and goings that this statement sees, but that are for a later fold.
     later as materialized (
-        select distinct k.user_key
+        select k.user_key
         from roster.changes c
         cross join unnest(case when c.op in ('insert', 'delete') then c.user_keys else c.keys_added || c.keys_removed end) k (user_key)
         where c.folded_at is null and c.of_users and c.id not in (select id from change)
-        union all
+        union
         select old.user_key
         from roster.mirror old
         where exists (

@@ -4,8 +4,11 @@ mod support;
 
 mod authz;
 mod capture;
+mod control;
 mod database;
 mod emulator;
+mod fold;
 mod migrations;
 mod mirror;
+mod plan;
 mod tls;
