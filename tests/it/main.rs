@@ -2,9 +2,14 @@
 
 mod support;
 
+mod adoption;
 mod authz;
 mod database;
 mod emulator;
+mod faults;
+mod guard;
 mod migrations;
 mod mirror;
+mod persons;
 mod tls;
+mod wake;
