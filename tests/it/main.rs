@@ -4,6 +4,7 @@ mod support;
 
 mod adoption;
 mod authz;
+mod capture;
 mod database;
 mod emulator;
 mod faults;
