@@ -19,9 +19,10 @@ begin
             detail = format('This transaction is %s.', current_setting('transaction_isolation')),
             hint = 'commit; select * from roster.wait();';
     end if;
+    -- The owner of this function may not be allowed to see when the session began; then its user has to tell it from an older one.
     select c.txid into last_txid from roster.changes c
-    where c.backend_pid = pg_backend_pid()
-        and c.changed_at >= (select backend_start from pg_stat_activity where pid = pg_backend_pid())
+    where c.backend_pid = pg_backend_pid() and c.changed_by = session_user
+        and c.changed_at >= coalesce((select backend_start from pg_stat_activity where pid = pg_backend_pid()), '-infinity')
     order by c.id desc limit 1;
     if last_txid = pg_current_xact_id_if_assigned() then
         raise exception using errcode = 'RO010',
