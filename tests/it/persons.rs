@@ -50,7 +50,10 @@ async fn a_blocked_account_is_deleted_when_its_time_is_over_if_roster_made_it() 
     world.settle_in_time().await;
     assert_eq!(world.tenant.calls("DELETE", "/api/v2").await, 0);
     world
-        .run("update roster.mirror set removed_at = removed_at - interval '2 hours'")
+        .run(
+            "update roster.mirror set removed_at = removed_at - interval '2 hours'; \
+             update roster.accounts set removed_at = removed_at - interval '2 hours'",
+        )
         .await;
     world.sweep().await;
     assert_eq!(world.tenant.calls("DELETE", "/api/v2").await, 1);
