@@ -2,13 +2,18 @@
 
 mod support;
 
+mod adoption;
 mod authz;
 mod capture;
 mod control;
 mod database;
 mod emulator;
+mod faults;
 mod fold;
+mod guard;
 mod migrations;
 mod mirror;
+mod persons;
 mod plan;
 mod tls;
+mod wake;
