@@ -1,5 +1,6 @@
 # make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server, console
 # make test    formatting, lints and every test
+# make bench   measure: commit to request, calls a change, idle memory
 # make lint    formatting and lints alone
 # make tools   install what these need and is missing; the others do it first
 #
@@ -7,13 +8,16 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test lint tools
+.PHONY: demo test bench lint tools
 
 demo: tools
 	$(CARGO) run --locked --quiet -- demo $(ARGS)
 
 test: lint
 	$(CARGO) test --locked
+
+bench: tools
+	$(CARGO) bench --locked --bench '*'
 
 lint: tools
 	$(CARGO) fmt --all -- --check

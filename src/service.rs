@@ -213,7 +213,8 @@ fn reactor(config: &Config, pool: Pool) -> Result<Reactor, ServiceError> {
         admin_role,
     } = config.guard.clone();
     let settings = reactors::Settings {
-        tenant: auth0.base_url.to_string(),
+        // One spelling, since another tenant means starting over in observe.
+        tenant: auth0.base_url.as_str().trim_end_matches('/').to_owned(),
         connection: auth0.connection.clone(),
         guard_window: window.as_secs_f64(),
         guard_removals_min: i32::try_from(removals_min).unwrap_or(i32::MAX),

@@ -377,7 +377,11 @@ select
         p.waits_for,
         p.reason,
         case when m.next_attempt_at > now() then format('tried again later after %s', m.error_code) end,
-        case when m.lease_until > now() then 'a reactor is at it' end
+        case when m.lease_until > now() then 'a reactor is at it' end,
+        case
+            when s.paused_at is not null then 'paused: ' || s.pause_reason
+            when s.mode = 'observe' and p.action not in ('look', 'link', 'rekey') then 'the mode is observe'
+        end
     ) as reason,
     p.changes
 from (

@@ -1,7 +1,7 @@
 -- wait: returns when the caller's last commit has reached Auth0.
 create or replace function roster.wait(
     timeout interval default '30 seconds',
-    out converged boolean, out users integer, out held integer, out failed integer, out waited interval
+    out converged boolean, out users integer, out held integer, out failed integer, out suppressed integer, out waited interval
 )
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -56,7 +56,7 @@ begin
         select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed'))
         into held, failed from roster.plan p where p.user_key = any (keys);
     end if;
-    converged := converged and held = 0 and failed = 0;
+    converged := converged and held = 0 and failed = 0 and suppressed = 0;
     waited := clock_timestamp() - since;
 end
 $function$;

@@ -174,6 +174,14 @@ enum Exit {
     Configuration = 4,
 }
 
+/// Whether a command line would be understood; runs nothing.
+///
+/// # Errors
+/// What clap says of it.
+pub fn check<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), clap::Error> {
+    Cli::try_parse_from(words).map(drop)
+}
+
 /// Runs the command that the command line names.
 pub async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

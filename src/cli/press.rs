@@ -112,8 +112,8 @@ pub(super) async fn sync(
         println!("In sync: {asked}, after {:.2} s.", receipt.waited);
     } else {
         println!(
-            "Not in sync after {:.1} s: {} held, {} for a person. See roster plan and roster status.",
-            receipt.waited, receipt.held, receipt.failed
+            "Not in sync after {:.1} s: {} held, {} for a person, {} suppressed by mode or pause. See roster plan and roster status.",
+            receipt.waited, receipt.held, receipt.failed, receipt.suppressed
         );
     }
     Ok(exit)

@@ -101,6 +101,8 @@ pub struct Receipt {
     pub held: i32,
     /// Those that are parked or disputed.
     pub failed: i32,
+    /// What the mode or a pause does not let happen.
+    pub suppressed: i32,
     /// Seconds.
     pub waited: f64,
 }
@@ -115,7 +117,7 @@ pub async fn wait(client: &Client, timeout: f64) -> Result<Receipt, DbError> {
     client.batch_execute(&limit).await?;
     let row = client
         .query_one(
-            "select converged, users, held, failed, extract(epoch from waited)::float8 from roster.wait(make_interval(secs => $1))",
+            "select converged, users, held, failed, suppressed, extract(epoch from waited)::float8 from roster.wait(make_interval(secs => $1))",
             &[&timeout],
         )
         .await?;
@@ -124,7 +126,8 @@ pub async fn wait(client: &Client, timeout: f64) -> Result<Receipt, DbError> {
         users: row.get(1),
         held: row.get(2),
         failed: row.get(3),
-        waited: row.get(4),
+        suppressed: row.get(4),
+        waited: row.get(5),
     })
 }
 

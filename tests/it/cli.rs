@@ -1,0 +1,280 @@
+//! The binary as an operator has it: what it prints, and the exit code that scripts read.
+
+use std::{
+    io::Read,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use crate::support::{Database, world::World};
+
+fn roster(database: &Database, words: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+    command
+        .args(words.split_whitespace())
+        .env_clear()
+        .env("DATABASE_URL", database.url())
+        // Nobody's .env is read.
+        .current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn with_tenant(mut command: Command, world: &World) -> Command {
+    let options = roster::emulator::Options::default();
+    command
+        .env("ROSTER__AUTH0__BASE_URL", &world.tenant.url)
+        .env("AUTH0_MGMT_CLIENT_ID", options.m2m.client_id)
+        .env(
+            "AUTH0_MGMT_CLIENT_SECRET",
+            options.m2m.client_secret.expose_secret(),
+        )
+        .env("ROSTER__AUTHZ__AUDIENCE", options.audiences.join(","))
+        .env("ROSTER__HTTP__LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// A `roster` that goes on; it ends with the test, however that ends.
+struct Going(std::process::Child);
+
+impl Going {
+    fn start(mut command: Command) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        Self(child.expect("the binary runs"))
+    }
+
+    /// Everything it logged; it has ended.
+    fn log(&mut self) -> String {
+        let mut log = String::new();
+        let stderr = self.0.stderr.as_mut().expect("a pipe");
+        stderr.read_to_string(&mut log).expect("UTF-8");
+        log
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn output(mut command: Command) -> (i32, String, String) {
+    let run = tokio::task::spawn_blocking(move || command.output()).await;
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = run.expect("a thread").expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+async fn json(database: &Database, words: &str) -> (i32, Value) {
+    let (code, stdout, stderr) = output(roster(database, &format!("{words} --json"))).await;
+    let value =
+        serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{words}: {e}: {stdout} {stderr}"));
+    (code, value)
+}
+
+#[tokio::test]
+async fn migrate_is_repeated_and_its_script_printed() {
+    let database = Database::empty().await;
+    let (code, script, _) = output(roster(&database, "migrate --print-sql")).await;
+    assert_eq!(code, 0);
+    assert!(
+        script.contains("create table roster.changes"),
+        "the numbered files are in it"
+    );
+    let (code, told, _) = output(roster(&database, "migrate")).await;
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("public.users"), "{told}");
+    let (code, report) = json(&database, "migrate").await;
+    assert_eq!(
+        (code, report["applied"].as_array().map(Vec::len)),
+        (0, Some(0))
+    );
+}
+
+#[tokio::test]
+async fn migrate_exits_4_where_a_view_has_to_be_written_first() {
+    let database = Database::empty().await;
+    let sql = database.client().await;
+    sql.batch_execute("create table users (id int primary key, mail text)")
+        .await
+        .expect("a table");
+    let (code, told, _) = output(roster(&database, "migrate")).await;
+    assert_eq!(code, 4);
+    assert!(told.contains("create view roster.desired_users"), "{told}");
+    let (code, _, said) = output(roster(&database, "plan")).await;
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("roster migrate"), "{said}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_would_be_done_and_its_exit_code_whether_there_is_anything() {
+    let world = World::observing().await;
+    let (code, rows) = json(&world.database, "plan").await;
+    assert_eq!((code, rows), (0, Value::Array(vec![])));
+    world
+        .run("insert into users (email, name) values ('ada@example.test', 'Ada')")
+        .await;
+    let (code, rows) = json(&world.database, "plan").await;
+    assert_eq!(code, 2);
+    assert_eq!(rows[0]["action"], "look");
+    let (code, table, _) = output(roster(&world.database, "plan ada@example.test")).await;
+    assert_eq!(code, 2);
+    assert!(
+        table.contains("ada@example.test") && table.contains("look"),
+        "{table}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_known_by_that_name_is_an_error_with_a_hint() {
+    let world = World::observing().await;
+    let (code, _, said) = output(roster(&world.database, "sync nobody@example.test")).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("RO003") && said.contains("hint: select"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn mode_pause_and_resume_show_in_status() {
+    let world = World::observing().await;
+    let status = async || json(&world.database, "status").await.1["status"].clone();
+    assert_eq!(status().await["mode_was_chosen"], false);
+    assert_eq!(output(roster(&world.database, "mode enforce")).await.0, 0);
+    assert_eq!(status().await["mode"], "enforce");
+    assert_eq!(output(roster(&world.database, "pause moving")).await.0, 0);
+    assert_eq!(status().await["pause_reason"], "moving");
+    assert_eq!(output(roster(&world.database, "resume")).await.0, 0);
+    assert_eq!(status().await["paused_at"], Value::Null);
+    assert_eq!(output(roster(&world.database, "mode sideways")).await.0, 4);
+}
+
+#[tokio::test]
+async fn held_removals_are_listed_released_and_discarded() {
+    let world = World::new().await;
+    world
+        .run("insert into users (email) select 'p' || n || '@example.test' from generate_series(1, 30) n")
+        .await;
+    world.settle().await;
+    world.run("delete from users where id <= 25").await;
+    world.settle().await;
+    let (code, held) = json(&world.database, "held").await;
+    assert_eq!((code, held.as_array().map(Vec::len)), (3, Some(25)));
+    assert_eq!(output(roster(&world.database, "status")).await.0, 3);
+    assert_eq!(
+        output(roster(&world.database, "held --discard 1")).await.0,
+        0
+    );
+    assert_eq!(
+        output(roster(&world.database, "held --release all"))
+            .await
+            .0,
+        0
+    );
+    world.settle().await;
+    let users = world.tenant.list("users").await;
+    let blocked = users.iter().filter(|user| user["blocked"] == true).count();
+    assert_eq!(blocked, 24);
+    let (code, _, said) = output(roster(&world.database, "held --release all")).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("RO005"), "{said}");
+}
+
+#[tokio::test]
+async fn a_running_roster_syncs_and_stops_in_order() {
+    let world = World::new().await;
+    let mut run = Going::start(with_tenant(roster(&world.database, "run"), &world));
+    world
+        .run("insert into users (email, name) values ('ada@example.test', 'Ada')")
+        .await;
+    let (code, receipt) = json(&world.database, "sync ada@example.test --wait 20").await;
+    assert_eq!(
+        (code, &receipt["converged"]),
+        (0, &Value::Bool(true)),
+        "{receipt}"
+    );
+    assert!(world.tenant.user("ada@example.test").await.is_some());
+
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(run.0.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = run.0.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it did not stop");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(
+        world
+            .texts("select count(*)::text from roster.mirror where lease_by is not null")
+            .await,
+        ["0"]
+    );
+    let log = run.log();
+    assert!(log.contains("the reactor stopped"), "{log}");
+    for secret in ["ada@example.test", "roster-m2m-secret", "eyJ"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_setting_stops_run_before_a_port_is_bound_and_names_key_origin_and_remedy() {
+    let world = World::observing().await;
+    let tried = |name: &'static str, value: &'static str| {
+        let mut command = with_tenant(roster(&world.database, "run"), &world);
+        command.env(name, value);
+        output(command)
+    };
+    for (name, value, key) in [
+        (
+            "ROSTER__REACTOR__POLL_INTERVAL",
+            "soon",
+            "reactor.poll_interval",
+        ),
+        (
+            "ROSTER__REACTOR__POLL_INTERVALL",
+            "2s",
+            "reactor.poll_interval",
+        ),
+        ("ROSTER__HTTP__LISTEN", "everywhere", "http.listen"),
+        (
+            "DATABASE_URL",
+            "postgres://localhost/x?sslmod=require",
+            "database.url",
+        ),
+    ] {
+        let (code, _, said) = tried(name, value).await;
+        assert_eq!(code, 4, "{name}: {said}");
+        assert!(said.contains(key), "{name}: {said}");
+    }
+    let (code, _, said) = tried("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").await;
+    assert_eq!(code, 5, "{said}");
+}
+
+#[tokio::test]
+async fn run_says_plainly_that_it_only_observes() {
+    let world = World::observing().await;
+    let mut run = Going::start(with_tenant(roster(&world.database, "run --only reactor"), &world));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while world
+        .texts("select count(*)::text from roster.reactors where last_listen_at is not null")
+        .await
+        == ["0"]
+    {
+        assert!(Instant::now() < deadline, "it did not start");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    run.0.kill().expect("a child");
+    let log = run.log();
+    assert!(log.contains("nothing is written to it"), "{log}");
+}

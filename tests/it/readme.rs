@@ -1,0 +1,113 @@
+//! What the README says is tried: its commands parse, its SQL runs, its keys and codes exist.
+
+use std::collections::BTreeMap;
+
+use roster::{cli, config};
+
+use crate::support::world::World;
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of one language, in order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    README
+        .split("\n```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .collect()
+}
+
+#[test]
+fn every_roster_command_of_the_readme_parses() {
+    let mut seen = 0;
+    for line in blocks("sh").iter().flat_map(|block| block.lines()) {
+        let command = line.split('#').next().unwrap_or_default().trim();
+        if command.starts_with("roster ") {
+            cli::check(command.split_whitespace())
+                .unwrap_or_else(|error| panic!("{command}: {error}"));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen} commands are shown");
+    // Those of the table, with its placeholders filled in.
+    for command in [
+        "roster status --watch",
+        "roster plan ada@example.com",
+        "roster sync ada@example.com --wait",
+        "roster sync --all",
+        "roster sync --failed",
+        "roster held --release all",
+        "roster held --discard 17",
+        "roster mode observe",
+        "roster pause why",
+        "roster resume",
+        "roster migrate --apply",
+        "roster run --only server",
+        "roster demo --tour",
+        "roster emulator --listen 127.0.0.1:4000",
+    ] {
+        cli::check(command.split_whitespace()).unwrap_or_else(|error| panic!("{command}: {error}"));
+    }
+}
+
+#[test]
+fn every_make_target_of_the_readme_exists() {
+    let makefile = include_str!("../../Makefile");
+    for target in ["demo", "test", "bench"] {
+        assert!(README.contains(&format!("make {target}")), "{target}");
+        assert!(makefile.contains(&format!("\n{target}:")), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn the_sql_of_the_readme_runs() {
+    let world = World::new().await;
+    world
+        .run(
+            "create role roster_run; create role roster_lookup; create role alice; create role bob; \
+             insert into users (email) values ('someone@example.com')",
+        )
+        .await;
+    world.settle().await;
+    for block in blocks("sql") {
+        // The address of the invitation is not there yet in the README's order.
+        let block = block.replace("invite('ada@example.com')", "invite('someone@example.com')");
+        world.run(&block).await;
+    }
+    world.settle().await;
+    let ada = world.tenant.user("ada@example.com").await;
+    assert!(ada.is_none(), "inserted and deleted before anybody looked");
+    world
+        .run("drop role roster_run; drop role roster_lookup; drop role alice; drop role bob")
+        .await;
+}
+
+#[tokio::test]
+async fn every_view_and_function_of_the_readme_exists() {
+    let world = World::observing().await;
+    let mut seen = 0;
+    for statement in README.split('`').filter(|text| text.starts_with("select ")) {
+        let statement = statement.replace("\\|", "|").replace('…', "none");
+        // Executed where it only reads, else at least parsed and planned.
+        let prepared = world.sql.prepare(&statement).await;
+        assert!(prepared.is_ok(), "{statement}: {prepared:?}");
+        seen += 1;
+    }
+    assert!(seen > 8, "{seen} statements are shown");
+}
+
+#[test]
+fn the_settings_of_the_readme_are_accepted() {
+    let block = blocks("ini").concat();
+    let variables: BTreeMap<String, String> = block
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.replace('…', "x")))
+        .collect();
+    assert!(variables.len() >= 5);
+    let config = config::Config::load_from(None, &variables).expect("the README's settings");
+    config.database().expect("a database");
+    config.auth0().expect("a tenant");
+    config.authz().expect("an audience");
+}
