@@ -130,6 +130,11 @@ impl Cluster {
         format!("postgres://{SUPERUSER}@{socket}:{}/{dbname}", self.port)
     }
 
+    /// The directory that holds everything of the server and that ends with it. Only its user and root may enter.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,0 +1,84 @@
+//! What the demo says in SQL: its sample people, and statements as a person would type them into psql.
+
+use tokio_postgres::Client;
+
+use super::DbError;
+
+/// The database the demo makes in its private server.
+pub const DATABASE: &str = "app";
+const PEOPLE: &str = include_str!("../../sql/demo/people.sql");
+
+/// A person whose row comes and goes. The texts stand in statements as they are, so they hold no quotes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// The address, in lower case.
+    pub email: &'static str,
+    /// The name.
+    pub name: &'static str,
+}
+
+impl Sample {
+    /// Adds the row.
+    pub fn insert(&self, role: &str) -> String {
+        let Self { email, name } = self;
+        format!("insert into users (email, name, role) values ('{email}', '{name}', '{role}');")
+    }
+
+    /// Gives the person another role.
+    pub fn set_role(&self, role: &str) -> String {
+        format!(
+            "update users set role = '{role}' where email = '{}';",
+            self.email
+        )
+    }
+
+    /// Removes the row.
+    pub fn delete(&self) -> String {
+        format!("delete from users where email = '{}';", self.email)
+    }
+}
+
+/// Makes the application's database. `client` is a session with another one of the same server.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn make_database(client: &Client) -> Result<(), DbError> {
+    client
+        .batch_execute(&format!("create database {DATABASE}"))
+        .await?;
+    Ok(())
+}
+
+/// Puts the sample roles and people in, in one transaction. Gives how many people there are.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn add_people(client: &Client) -> Result<i64, DbError> {
+    run(client, &format!("begin; {PEOPLE} commit;")).await?;
+    Ok(client
+        .query_one("select count(*) from public.users", &[])
+        .await?
+        .get(0))
+}
+
+/// Runs a statement as psql would: in simple protocol, a transaction of its own.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn run(client: &Client, statement: &str) -> Result<(), DbError> {
+    Ok(client.batch_execute(statement).await?)
+}
+
+/// The Auth0 id that stands in the row with this address.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn auth0_user_id(client: &Client, email: &str) -> Result<Option<String>, DbError> {
+    let row = client
+        .query_opt(
+            "select auth0_user_id::text from public.users where email = $1",
+            &[&email],
+        )
+        .await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
