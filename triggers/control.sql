@@ -107,7 +107,7 @@ create or replace function roster.set_mode(mode text) returns void
 as $function$
 #variable_conflict use_variable
 begin
-    if mode not in ('observe', 'additive', 'enforce') then
+    if mode is null or mode not in ('observe', 'additive', 'enforce') then
         raise exception using errcode = 'RO004',
             message = format('there is no mode %L', mode),
             detail = 'observe writes nothing to Auth0; additive neither blocks nor deletes; enforce does everything.',

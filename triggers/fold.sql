@@ -5,6 +5,8 @@
 --
 -- Who is the same person is decided here, since it needs history: a key whose row was deleted and inserted again by one transaction, or
 -- with the same address, means the same person still; otherwise the key starts a new incarnation, and the old account is another's.
+-- The row is read as it is now, which may be later than the changes at hand: while a coming or going of a key is still to be folded, the
+-- address remembered for it stays.
 create or replace function roster.fold(batch integer default 500, out folded integer, out looked_at_everybody boolean)
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -29,8 +31,9 @@ begin
     insert into roster.mirror as m (
         user_key, incarnation, email, removed_txid, removed_by, removed_at, removal_verdict, baseline, look_wanted, lane, due, due_since
     )
-    with change as (
-        select * from roster.changes where id = any (ids)
+    with change as materialized (
+        -- The number of keys is read once here: asked beside unnest() it would be read out of the whole array for each of them.
+        select c.*, cardinality(c.user_keys) > mass as is_mass from roster.changes c where c.id = any (ids)
     ),
     event as (
         select c.id, c.op, c.txid, c.changed_at, k.user_key, 'added' as kind, null as removed_by
@@ -45,7 +48,7 @@ begin
         from change c cross join roster.mirror gone
         where c.of_users and c.op = 'truncate' and gone.removed_txid is null
         union all
-        select c.id, c.op, c.txid, c.changed_at, k.user_key, case when cardinality(c.user_keys) > mass then 'in mass' else 'named' end, null
+        select c.id, c.op, c.txid, c.changed_at, k.user_key, case when c.is_mass then 'in mass' else 'named' end, null
         from change c cross join unnest(c.user_keys) k (user_key)
     ),
     -- Each coming and going beside the one before it; before the first one stands what the mirror remembers.
@@ -68,6 +71,20 @@ begin
         from coming_and_going
         group by user_key
     ),
+    -- Comings and goings that this statement sees, but that are for a later fold.
+    later as materialized (
+        select distinct k.user_key
+        from roster.changes c
+        cross join unnest(case when c.op in ('insert', 'delete') then c.user_keys else c.keys_added || c.keys_removed end) k (user_key)
+        where c.folded_at is null and c.of_users and c.id not in (select id from change)
+        union all
+        select old.user_key
+        from roster.mirror old
+        where exists (
+            select from roster.changes c
+            where c.folded_at is null and c.of_users and c.op = 'truncate' and c.id not in (select id from change)
+        )
+    ),
     named as (
         select user_key, bool_and(kind <> 'named') and bool_or(kind = 'in mass') as in_mass, min(changed_at) as since,
             -- A control function says "look again"; it is no news about who the person is, unless a person linked it.
@@ -77,33 +94,41 @@ begin
     ),
     seen as (
         select n.user_key, n.in_mass, n.since, old.user_key is null as is_new, d.user_key is not null as is_desired, d.blocked,
-            case when n.is_news or old.email is null then coalesce(lower(d.email), old.email) else old.email end as email,
+            later.user_key is not null as more_comes,
+            lower(d.email) as row_email, old.email as old_email, n.is_news, t.last_kind,
             case when not n.is_news then old.removal_verdict end as removal_verdict,
-            t.came_back and d.user_key is not null
-                and lower(d.email) is distinct from coalesce(old.email, (
+            -- Outside the view's scope it cannot be told from its address, so it counts as another.
+            t.came_back and lower(d.email) is distinct from coalesce(old.email, (
                     select lower(a.email) from roster.accounts a
                     where a.user_key = n.user_key and a.incarnation = old.incarnation and a.origin <> 'further' and a.state <> 'gone'
                 )) as is_another_person,
             case
+                when d.user_key is not null and (later.user_key is null or t.last_kind = 'added') then null
+                when d.user_key is not null and t.last_kind is null then old.removed_by
                 when t.last_kind = 'removed' then t.last_removed_by
-                when d.user_key is not null then null
                 when t.last_kind = 'added' then 'scope'
                 else coalesce(old.removed_by, 'scope')
             end as removed_by,
-            case when t.last_kind = 'removed' then t.last_txid::xid8 when t.last_kind is null and d.user_key is null then old.removed_txid end as removed_txid,
+            case t.last_kind when 'removed' then t.last_txid::xid8 when 'added' then null else old.removed_txid end as removed_txid,
             case when t.last_kind = 'removed' then t.last_at else coalesce(old.removed_at, now()) end as removed_at,
             coalesce(old.incarnation, 1) as incarnation
         from named n
         left join roster.mirror old on old.user_key = n.user_key
         left join roster.desired_users d on d.user_key = n.user_key
         left join turned t on t.user_key = n.user_key
+        left join later on later.user_key = n.user_key
         -- A key without row, mirror or account concerns nobody.
         where old.user_key is not null or d.user_key is not null
     )
     select s.user_key,
         s.incarnation + coalesce(s.is_another_person, false)::integer,
-        s.email,
-        s.removed_txid,
+        case
+            when s.is_another_person then coalesce(s.row_email, s.old_email)
+            when s.more_comes or s.last_kind = 'removed' then s.old_email
+            when s.is_news or s.old_email is null then coalesce(s.row_email, s.old_email)
+            else s.old_email
+        end,
+        case when s.removed_by is not null then s.removed_txid end,
         s.removed_by,
         case when s.removed_by is not null then s.removed_at end,
         s.removal_verdict,

@@ -7,15 +7,19 @@ with removal as materialized (
     select a.auth0_user_id
     from roster.accounts a
     join roster.mirror m on m.user_key = a.user_key
+    cross join roster.settings s
     left join roster.desired_users d on d.user_key = a.user_key
-    where a.state in ('linked', 'missing') and not a.blocked
+    where a.state in ('linked', 'missing')
         and m.removal_verdict is null
-        and (d.user_key is null or a.incarnation <> m.incarnation or d.blocked)
-        -- Somebody else's live row takes it over: not a removal.
-        and (d.user_key is not null or not exists (
-            select from roster.desired_users other
-            where lower(other.email) = lower(a.email) and not other.blocked and other.user_key <> a.user_key
-        ))
+        and case
+            when d.user_key is not null and a.incarnation = m.incarnation then d.blocked and not a.blocked
+            -- Blocked long enough, so to be deleted.
+            when a.blocked then a.blocked_by_us and a.origin = 'made' and greatest(a.removed_at, m.removed_at) + s.delete_after <= now()
+            -- Somebody's live row takes it over: not a removal.
+            else not exists (
+                select from roster.desired_users other where lower(other.email) = lower(a.email) and not other.blocked
+            )
+        end
 ),
 number as materialized (
     select

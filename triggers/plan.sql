@@ -5,12 +5,12 @@
 -- the indexes of all of them, so the plan of one user is quick, also inside a DBA's open transaction.
 --
 -- Each `offset 0` keeps the planner from writing a computed value out again at each mention of it: without them the plan of one user
--- takes five times as long.
+-- takes five times as long. The functions that are one expression carry no SET clause, since only then are they inlined; their names
+-- were bound when they were created, whatever the search path.
 
 -- Why Auth0 could not accept this row; null if it could. Limits: Auth0's user profile structure (address at most 254, local part 64).
 create or replace function roster.row_fault(email text) returns text
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
 return case
     when email is null or email = '' then 'email_missing'
     when length(email) > 254 or length(split_part(email, '@', 1)) > 64 then 'email_too_long'
@@ -22,19 +22,17 @@ comment on function roster.row_fault(text) is 'Why Auth0 could not accept a row 
 -- Desired top-level metadata keys that differ from the observed ones, as {"app_metadata.role": {"from": …, "to": …}}.
 create or replace function roster.metadata_changes(prefix text, desired jsonb, observed jsonb) returns jsonb
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
-return case when desired = observed then '{}'::jsonb else (
+return (
     select coalesce(jsonb_object_agg(prefix || k.key, jsonb_build_object('from', observed -> k.key, 'to', desired -> k.key)), '{}')
     from (select jsonb_object_keys(desired) union select jsonb_object_keys(observed)) k (key)
     where (desired -> k.key) is distinct from (observed -> k.key)
-) end;
+);
 
 comment on function roster.metadata_changes(text, jsonb, jsonb) is 'The metadata keys that differ, each with "from" and "to".';
 
 -- What app_metadata is to hold for a user: the view's own column, role and permissions.
 create or replace function roster.owned_app_metadata(app_metadata jsonb, role text, permissions text[]) returns jsonb
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
 return jsonb_strip_nulls(
     coalesce(app_metadata, '{}') || jsonb_build_object('role', role, 'permissions', to_jsonb(coalesce(permissions, '{}')))
 );
@@ -73,11 +71,20 @@ end;
 
 comment on function roster.address_cycle(text) is 'The accounts that wait for each other''s address in a circle with this one. Null: no circle.';
 
+-- Asked as `in (select …)`, without reference to the user at hand, so that it is read once for a whole plan: one change may name
+-- 100 000 keys.
+create or replace view roster.news as
+select k.user_key
+from roster.changes c cross join unnest(c.user_keys) k (user_key)
+where c.folded_at is null and k.user_key is not null;
+
+comment on view roster.news is 'The users that changes not folded yet concern; part of roster.plan.';
+
 create or replace view roster.plan_of_accounts as
 select
     a.user_key,
     a.auth0_user_id,
-    coalesce(d.email, a.email) as email,
+    case when live.live then d.email else a.email end as email,
     what.action,
     case
         when what.action in ('block', 'delete', 'move aside') then 'removal'
@@ -96,11 +103,11 @@ select
         when a.call_id is not null and a.call_deadline > now() then 'a call is in flight'
         when holder.user_key is not null and not breaker.breaks then format('the address is still held by user %s', holder.user_key)
         when taker.user_key is not null then format('user %s takes this account over', taker.user_key)
-        when what.action = 'delete' and m.removed_at + s.delete_after > now() then 'the account is deleted later'
+        when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'
     end as waits_for,
     case
         when a.call_id is not null then a.call_deadline
-        when what.action = 'delete' then m.removed_at + s.delete_after
+        when what.action = 'delete' then deleted.at
     end as due_at,
     case
         when a.call_id is not null then format('the answer to %s was not recorded', a.call_action)
@@ -137,6 +144,12 @@ cross join lateral (
     select d.user_key is not null and a.incarnation = m.incarnation as live
     offset 0
 ) live
+cross join lateral (
+    select
+        case when live.live then roster.owned_app_metadata(d.app_metadata, d.role, d.permissions) end as app_metadata,
+        case when live.live then jsonb_strip_nulls(coalesce(d.user_metadata, '{}')) end as user_metadata
+    offset 0
+) owned
 -- The fields of a live account that are not as they should be.
 cross join lateral (
     select
@@ -146,8 +159,8 @@ cross join lateral (
                 then jsonb_build_object('email', jsonb_build_object('from', case when a.state <> 'chosen' then a.email end, 'to', lower(d.email))) else '{}' end
             || case when a.origin <> 'further' and d.name <> '' and (left(d.name, 150) is distinct from a.name or a.state = 'chosen')
                 then jsonb_build_object('name', jsonb_build_object('from', case when a.state <> 'chosen' then a.name end, 'to', left(d.name, 150))) else '{}' end
-            || roster.metadata_changes('app_metadata.', roster.owned_app_metadata(d.app_metadata, d.role, d.permissions), a.app_metadata)
-            || roster.metadata_changes('user_metadata.', jsonb_strip_nulls(coalesce(d.user_metadata, '{}')), a.user_metadata)
+            || case when owned.app_metadata <> a.app_metadata then roster.metadata_changes('app_metadata.', owned.app_metadata, a.app_metadata) else '{}' end
+            || case when owned.user_metadata <> a.user_metadata then roster.metadata_changes('user_metadata.', owned.user_metadata, a.user_metadata) else '{}' end
         end as changes
     offset 0
 ) wanted
@@ -160,10 +173,14 @@ left join lateral (
         ) as has_an_account
     from roster.desired_users other
     where not live.live and a.origin <> 'further' and not other.blocked
-        and (d.user_key is null or other.user_key = a.user_key)
         and (lower(other.email) = lower(a.email) or other.auth0_user_id = a.auth0_user_id)
     limit 1
 ) claimant on true
+-- Counted from the row's end or the block, whichever came last; a past person of a live key has only the block.
+cross join lateral (
+    select greatest(a.removed_at, m.removed_at) + s.delete_after as at
+    offset 0
+) deleted
 cross join lateral (
     select case when not claimant.has_an_account then claimant.user_key end as user_key
     offset 0
@@ -177,7 +194,7 @@ cross join lateral (
             case
                 when not a.blocked then 'block'
                 when claimant.has_an_account and a.blocked_by_us and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
-                when s.delete_after is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
+                when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
             end
         when d.blocked and not a.blocked then 'block'
         when not d.blocked and a.blocked and a.blocked_by_us then 'unblock'
@@ -209,8 +226,8 @@ cross join lateral (
 ) what
 -- Is the row's address other than the one last folded, without a change that tells of it?
 cross join lateral (
-    select case when live.live and m.email is distinct from lower(d.email) then not exists (
-        select from roster.changes c where c.folded_at is null and c.user_keys @> array[a.user_key]
+    select case when live.live and m.email is distinct from lower(d.email) then a.user_key not in (
+        select n.user_key from roster.news n
     ) else false end as unseen
     offset 0
 ) unseen
@@ -250,25 +267,31 @@ select
 from roster.desired_users d
 cross join roster.settings s
 left join roster.mirror m on m.user_key = d.user_key
--- An account of a key that has no row any more, or of a past person of this key, with this id or this address.
+-- Nothing here for who has an account.
+left join roster.accounts own on own.user_key = d.user_key and own.incarnation = coalesce(m.incarnation, 1)
+    and own.origin <> 'further' and own.state <> 'gone'
+-- An account that belongs to nobody any more (its key has no row, or means another person now) with this id or this address.
 left join lateral (
     select a.user_key, a.auth0_user_id
-    from roster.accounts a
+    from (
+        select 1 as rank, * from roster.accounts where auth0_user_id = d.auth0_user_id
+        union all
+        select 2, * from roster.accounts where lower(email) = lower(d.email) and state <> 'gone'
+    ) a
     join roster.mirror am on am.user_key = a.user_key
-    where (lower(a.email) = lower(d.email) or a.auth0_user_id = d.auth0_user_id)
+    where own.user_key is null
         and a.origin <> 'further' and a.state in ('linked', 'missing') and a.call_id is null
-        and case when a.user_key = d.user_key then a.incarnation <> am.incarnation
-            else not exists (select from roster.desired_users other where other.user_key = a.user_key) end
-    order by a.auth0_user_id = d.auth0_user_id desc nulls last, a.auth0_user_id
+        and (a.incarnation <> am.incarnation or not exists (select from roster.desired_users other where other.user_key = a.user_key))
+    order by a.rank, a.auth0_user_id
     limit 1
 ) rekeyed on true
 cross join lateral (
     select case
         when rekeyed.auth0_user_id is not null then 'rekey'
         when d.blocked then null
-        when coalesce(m.look_wanted, d.auth0_user_id is not null or s.mode = 'observe' or not exists (
+        when coalesce(m.look_wanted, d.auth0_user_id is not null or s.mode = 'observe' or d.user_key not in (
             -- Nobody saw this row being inserted.
-            select from roster.changes c where c.folded_at is null and c.user_keys @> array[d.user_key]
+            select n.user_key from roster.news n
         )) then 'look'
         else 'create'
     end as action
@@ -290,11 +313,7 @@ left join lateral (
     where what.action = 'create' and lower(other.email) = lower(d.email) and other.user_key <> d.user_key
     limit 1
 ) namesake on true
-where what.action is not null
-    and not exists (
-        select from roster.accounts own
-        where own.user_key = d.user_key and own.incarnation = coalesce(m.incarnation, 1) and own.origin <> 'further' and own.state <> 'gone'
-    );
+where what.action is not null and own.user_key is null;
 
 comment on view roster.plan_of_users is 'What each user without an account needs; part of roster.plan.';
 

@@ -1,9 +1,20 @@
 -- What operators look at: status, user_sync, problems, held, history.
 
+-- Whom a removal can concern is found by index first: reading the whole plan takes a second at 100 000 users.
 create or replace view roster.held as
 select p.user_key, p.auth0_user_id, p.email, p.action, p.reason, coalesce(m.removed_at, m.due_since) as since, m.removed_by
 from roster.plan p join roster.mirror m on m.user_key = p.user_key
-where p.state = 'held';
+where p.state = 'held' and p.user_key = any (array(
+    select r.user_key from roster.mirror r where r.removed_at is not null
+    union
+    select b.user_key from roster.desired_users b where b.blocked
+    union
+    select r.user_key from roster.mirror r where r.incarnation > 1
+    union
+    select gone.user_key
+    from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
+    where c.folded_at is null
+));
 
 comment on view roster.held is 'Removals that wait for a person: roster.release_held(''all'' or a user), roster.discard_held(…).';
 
@@ -41,13 +52,13 @@ comment on column roster.status.mode_was_chosen is 'False: nobody chose a mode y
 comment on column roster.status.pending is 'Users the reactor still has to look at.';
 comment on column roster.status.eta is 'How long the backlog takes at the rate of the last five minutes. Null: nothing was done in them.';
 
+-- In two halves, so that a filter on key or address reaches the indexes of each.
 create or replace view roster.user_sync as
 select
-    u.user_key,
+    d.user_key,
     d.email,
     d.role,
     case
-        when d.user_key is null then 'removed'
         when m.user_key is null then 'not seen yet'
         when m.disputed is not null then 'disputed'
         when m.error_class = 'data' then 'parked'
@@ -67,13 +78,25 @@ select
         when m.error_class = 'config' then 'run roster doctor'
         when m.error_class is not null then 'nothing: it is tried again'
     end as what_to_do
-from (select user_key from roster.mirror union select user_key from roster.desired_users) u
-left join roster.mirror m on m.user_key = u.user_key
-left join roster.desired_users d on d.user_key = u.user_key
+from roster.desired_users d
+left join roster.mirror m on m.user_key = d.user_key
 left join lateral (
     select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
-    from roster.accounts a where a.user_key = u.user_key and a.state = 'linked'
-) accounts on true;
+    from roster.accounts a where a.user_key = d.user_key and a.state = 'linked'
+) accounts on true
+union all
+select
+    m.user_key, null, null, 'removed', accounts.ids, case when m.due then m.due_since end, m.synced_at, m.error_code,
+    case
+        when m.error_class = 'config' then 'run roster doctor'
+        when m.error_class is not null then 'nothing: it is tried again'
+    end
+from roster.mirror m
+left join lateral (
+    select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
+    from roster.accounts a where a.user_key = m.user_key and a.state = 'linked'
+) accounts on true
+where not exists (select from roster.desired_users d where d.user_key = m.user_key);
 
 comment on view roster.user_sync is 'Each user: how it stands with Auth0, since when, and what to do.';
 

@@ -11,10 +11,7 @@ begin
     select d.user_key, lower(d.email), true, true, 'bulk', true, now()
     from roster.desired_users d
     where not exists (select from roster.mirror m where m.user_key = d.user_key)
-        and d.user_key not in (
-            select k.user_key from roster.changes c cross join unnest(c.user_keys) k (user_key)
-            where c.folded_at is null and k.user_key is not null
-        )
+        and d.user_key not in (select n.user_key from roster.news n)
     on conflict (user_key) do nothing;
     get diagnostics made_due = row_count;
 
@@ -22,9 +19,10 @@ begin
     where m.removed_at is null
         and exists (select from roster.accounts a where a.user_key = m.user_key and a.state <> 'gone')
         and not exists (select from roster.desired_users d where d.user_key = m.user_key);
-    update roster.mirror m set removed_by = null, removed_at = null
-    where m.removed_at is not null and m.removed_txid is null
-        and exists (select from roster.desired_users d where d.user_key = m.user_key);
+    update roster.mirror m set removed_by = null, removed_at = null, removed_txid = null
+    where m.removed_at is not null
+        and exists (select from roster.desired_users d where d.user_key = m.user_key)
+        and m.user_key not in (select n.user_key from roster.news n);
 
     with wanted as (
         select p.user_key, min(p.lane::roster.lane) as lane

@@ -44,10 +44,14 @@ begin
     end loop;
 
     users := case when everybody then (select count(*) from roster.mirror) else coalesce(cardinality(keys), 0) end;
-    select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed'))
-    into held, failed
-    from roster.plan p
-    where everybody or p.user_key = any (keys);
+    -- Two statements, since a filter that may be none reaches no index.
+    if everybody then
+        select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed'))
+        into held, failed from roster.plan p;
+    else
+        select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed'))
+        into held, failed from roster.plan p where p.user_key = any (keys);
+    end if;
     converged := converged and held = 0 and failed = 0;
     waited := clock_timestamp() - since;
 end

@@ -6,18 +6,21 @@
 -- The functions are SECURITY DEFINER, so whoever may write to the table needs no right in this schema; and the triggers are
 -- ENABLE ALWAYS, so session_replication_role = replica does not slip past.
 
--- A list like `a.x, a.y::text`: columns of types from elsewhere (citext, enums) and json are compared as text, since under the pinned
--- search_path their own operators may be out of sight, and json has none.
+-- A list like `a.x, a.y::text`: columns of types from elsewhere (citext, enums) and those that have no order of their own (json, point,
+-- arrays of them) are compared as text, since under the pinned search_path their own operators may be out of sight, or there are none.
 create or replace function roster.captured_columns(relation regclass, columns text[], alias text) returns text
     language sql stable
     set search_path = pg_catalog, pg_temp
 return (
     select string_agg(
         format('%s.%I', alias, a.attname)
-            || case when t.typnamespace <> 'pg_catalog'::regnamespace or t.typname in ('json', 'xml', 'point', 'polygon') then '::text' else '' end,
+            || case when exists (
+                select from pg_opclass o join pg_am m on m.oid = o.opcmethod
+                where m.amname = 'btree' and o.opcdefault and o.opcintype = a.atttypid and o.opcnamespace = 'pg_catalog'::regnamespace
+            ) then '' else '::text' end,
         ', ' order by array_position(columns, a.attname::text)
     )
-    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    from pg_attribute a
     where a.attrelid = relation and a.attname = any (columns) and a.attnum > 0 and not a.attisdropped
 );
 
@@ -30,8 +33,8 @@ create or replace function roster.capture_body(relation regclass, key text, colu
 as $function$
 declare
     named constant text := quote_literal(relation::text);
-    old_columns constant text := roster.captured_columns(relation, columns, 'o');
-    new_columns constant text := roster.captured_columns(relation, columns, 'n');
+    old_columns constant text := roster.captured_columns(relation, columns, case for_each when 'row' then 'old' else 'o' end);
+    new_columns constant text := roster.captured_columns(relation, columns, case for_each when 'row' then 'new' else 'n' end);
     rows_of constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
 begin
     if op = 'truncate' then
@@ -46,7 +49,7 @@ begin
                 op, named, of_users, case when key is null then 'null' else format('array[old.%I::text]', key) end)
             else format(
                 'if (%s) is distinct from (%s) then insert into roster.changes (op, relation, of_users, user_keys, keys_added, keys_removed) values (%L, %s, %L, %s, %s, %s); end if;',
-                replace(old_columns, 'o.', 'old.'), replace(new_columns, 'n.', 'new.'), op, named, of_users,
+                old_columns, new_columns, op, named, of_users,
                 case when key is null then 'null' else format('array[old.%1$I::text, new.%1$I::text]', key) end,
                 case when of_users then format('case when old.%1$I is distinct from new.%1$I then array[new.%1$I::text] end', key) else 'null' end,
                 case when of_users then format('case when old.%1$I is distinct from new.%1$I then array[old.%1$I::text] end', key) else 'null' end)
@@ -107,7 +110,7 @@ declare
     op text;
     capture text;
 begin
-    if for_each not in ('statement', 'row') then
+    if for_each is null or for_each not in ('statement', 'row') then
         raise exception using errcode = 'RO001',
             message = format('for_each is %L', for_each),
             detail = 'A table is watched once for each statement, or once for each row.',

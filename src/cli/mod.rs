@@ -1,1 +1,253 @@
+//! The command line: the tree of commands, and how each one's end becomes an exit code.
+//!
+//! Data go to stdout, logs and errors to stderr. Whatever a command shows or does, a view or a function of the schema
+//! `roster` shows or does too; the commands only call them.
 
+mod failure;
+mod install;
+mod look;
+mod output;
+mod press;
+mod run;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, db::connect::SESSION_SETTINGS, service::Ways, telemetry};
+
+/// Keeps a PostgreSQL users table the source of truth for who may log in through Auth0 and what they may do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "roster",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done or in sync, 1 error, 2 differences exist, 3 removals are held, 4 configuration or usage,\n\
+                  5 database or Auth0 unreachable.\n\nStart with `roster demo`: it needs no Auth0 account and leaves nothing behind."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// A TOML file with settings; the environment wins over it, the embedded defaults lose to it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install or upgrade schema and triggers; safe to repeat
+    #[command(
+        after_help = "Reads DATABASE_URL. Exit code 4 if the users table needs a view that you write first."
+    )]
+    Migrate {
+        /// Print what would be run instead of running it
+        #[arg(long)]
+        print_sql: bool,
+        /// Also build, CONCURRENTLY, the indexes that an adopted users table lacks
+        #[arg(long, conflicts_with = "print_sql")]
+        apply: bool,
+    },
+    /// Mirror changes to Auth0 and answer authorization look-ups, until stopped
+    #[command(
+        after_help = "A new installation observes only: nothing is written to Auth0 until `roster mode enforce`.\n\
+                      SIGTERM and Ctrl-C stop it in order: calls under way end and are recorded, no lease is left."
+    )]
+    Run {
+        /// Run only one of the two
+        #[arg(long, value_name = "PART")]
+        only: Option<Only>,
+    },
+    /// How things stand: mode, backlog, held removals, problems
+    Status {
+        /// Show it again every two seconds until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+    /// What would be done, for everybody or for some
+    #[command(
+        after_help = "WHO is an e-mail address, a user key or an Auth0 user id. Exit code 0: nothing to do; 2: something; 3: removals are held."
+    )]
+    Plan {
+        /// E-mail address, user key or Auth0 user id
+        who: Vec<String>,
+    },
+    /// Choose how far Roster may go
+    Mode {
+        /// observe: write nothing to Auth0; additive: neither block nor delete; enforce: everything
+        mode: Mode,
+    },
+    /// Stop all calls to Auth0, between two calls; capture and authorization go on
+    Pause {
+        /// Why, for those who wonder later
+        #[arg(default_value = "paused from the command line")]
+        reason: String,
+    },
+    /// End a pause
+    Resume,
+    /// The sync button: look at users again, now
+    #[command(
+        after_help = "Exit code with --wait: 0 in sync, 2 not yet or failed, 3 removals are held."
+    )]
+    Sync {
+        /// E-mail address, user key or Auth0 user id
+        #[arg(required_unless_present_any = ["all", "failed"])]
+        who: Vec<String>,
+        /// Everybody
+        #[arg(long, conflicts_with = "who")]
+        all: bool,
+        /// Whatever failed
+        #[arg(long, conflicts_with_all = ["who", "all"])]
+        failed: bool,
+        /// Wait until it has reached Auth0, at most so many seconds
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30")]
+        wait: Option<f64>,
+    },
+    /// Removals that wait for a person: list, release or discard them
+    #[command(
+        after_help = "ID is an e-mail address, a user key or an Auth0 user id. Exit code 3 while something is held."
+    )]
+    Held {
+        /// Let these removals go ahead
+        #[arg(long, value_name = "ID|all", conflicts_with = "discard")]
+        release: Option<String>,
+        /// Keep these accounts until their rows change again
+        #[arg(long, value_name = "ID|all")]
+        discard: Option<String>,
+    },
+    /// The Auth0 emulator alone
+    Emulator {
+        /// Where to listen
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
+        listen: SocketAddr,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Only {
+    /// The mirror to Auth0
+    Reactor,
+    /// Authorization look-ups
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Read and show; write nothing to Auth0
+    Observe,
+    /// Create and update; neither block nor delete
+    Additive,
+    /// Everything
+    Enforce,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Additive => "additive",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// How a command ended, where it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Done, or in sync.
+    Done = 0,
+    /// Differences exist.
+    Differences = 2,
+    /// Removals are held.
+    Held = 3,
+    /// Something has to be configured or written first.
+    Configuration = 4,
+}
+
+/// Runs the command that the command line names.
+pub async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are answers, anything else is wrong usage.
+            return if error.use_stderr() {
+                failure::configuration()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match dispatch(cli).await {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => failure::report(&error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let Common { config, json } = cli.common;
+    let config = Config::load(config.as_deref())?;
+    telemetry::start(&config.log)?;
+    match cli.command {
+        Command::Migrate { print_sql, apply } => {
+            install::migrate(&config, print_sql, apply, json).await
+        }
+        Command::Run { only } => run::run(&config, only).await,
+        Command::Emulator { listen } => run::emulator(listen, json).await,
+        Command::Status { watch } => look::status(&config, watch, json).await,
+        Command::Plan { who } => look::plan(&config, &who, json).await,
+        Command::Held {
+            release: None,
+            discard: None,
+        } => look::held(&config, json).await,
+        Command::Held { release, discard } => press::held(&config, release, discard, json).await,
+        Command::Mode { mode } => press::mode(&config, mode, json).await,
+        Command::Pause { reason } => press::pause(&config, &reason).await,
+        Command::Resume => press::resume(&config).await,
+        Command::Sync {
+            who,
+            all,
+            failed,
+            wait,
+        } => press::sync(&config, &who, all, failed, wait, json).await,
+    }
+}
+
+/// A session with the configured database, where Roster is installed.
+async fn session(config: &Config) -> anyhow::Result<Client> {
+    let client = Ways::of(config)?.main.named("roster cli").session().await?;
+    client.batch_execute(SESSION_SETTINGS).await?;
+    if !crate::db::migrate::is_installed(&client).await? {
+        return Err(crate::service::ServiceError::NotInstalled.into());
+    }
+    Ok(client)
+}
+
+/// Cancelled by Ctrl-C or SIGTERM.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stopped.cancel();
+    });
+    Ok(stop)
+}

@@ -22,7 +22,7 @@ pub(super) struct Fault {
     /// Answered by `status`; 500 if absent.
     #[serde(default)]
     pub(super) status: Option<u16>,
-    /// Milliseconds to wait before anything else happens, with every kind.
+    /// Milliseconds to wait: before anything else happens, or with `delay_answer` after it was applied.
     #[serde(default)]
     pub(super) delay_ms: Option<u64>,
     /// Headers of the answer that `status` makes.
@@ -45,8 +45,10 @@ pub(super) struct Fault {
 pub(super) enum FaultKind {
     /// Answer a status; nothing is applied.
     Status,
-    /// Wait, then carry on.
+    /// Wait, then carry on, whether or not the client is still there.
     Delay,
+    /// Apply, then wait before answering.
+    DelayAnswer,
     /// Close the connection; nothing is applied.
     CutBefore,
     /// Apply, then close the connection without an answer.

@@ -1,6 +1,9 @@
 //! The front door every request passes: faults strike here, and the log is written here.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -10,7 +13,6 @@ use hyper::{
 };
 use hyper_util::service::TowerToHyperService;
 use warp::{
-    Reply,
     filters::BoxedFilter,
     http::{HeaderName, HeaderValue, StatusCode},
     reply::Response,
@@ -55,8 +57,7 @@ pub(super) async fn answer(
         return Ok(route(&routes, request).await);
     }
 
-    let started = Instant::now();
-    let mut record = Record {
+    let record = Record {
         at: tenant.clock.now(),
         method: request.method().to_string(),
         template: template(&path),
@@ -66,13 +67,27 @@ pub(super) async fn answer(
         status: None,
         duration_us: 0,
     };
-    let result = match tenant
+    let fault = tenant
         .faults
-        .strike(&record.method, &record.template, &record.path)
-    {
-        None => Ok(route(&routes, request).await),
-        Some(fault) => strike(fault, &routes, request).await,
-    };
+        .strike(&record.method, &record.template, &record.path);
+    match fault {
+        None => logged(tenant, record, async { Ok(route(&routes, request).await) }).await,
+        // A task of its own, since a client that gives up must not undo what Auth0 would have done by then.
+        Some(fault) => {
+            let work = async move { logged(tenant, record, strike(fault, &routes, request)).await };
+            tokio::spawn(work).await.unwrap_or(Err(Cut))
+        }
+    }
+}
+
+/// Does the work and writes it down.
+async fn logged(
+    tenant: Arc<Tenant>,
+    mut record: Record,
+    work: impl Future<Output = Result<Response, Cut>>,
+) -> Result<Response, Cut> {
+    let started = Instant::now();
+    let result = work.await;
     record.status = result.as_ref().ok().map(Response::status);
     record.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tenant.requests.add(record);
@@ -84,11 +99,17 @@ async fn strike(
     routes: &BoxedFilter<(Response,)>,
     request: Request<Full<Bytes>>,
 ) -> Result<Response, Cut> {
-    if let Some(delay) = fault.delay_ms {
-        tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
+    let delay = Duration::from_millis(fault.delay_ms.unwrap_or(0));
+    if fault.kind != FaultKind::DelayAnswer {
+        tokio::time::sleep(delay).await;
     }
     match fault.kind {
         FaultKind::Delay => Ok(route(routes, request).await),
+        FaultKind::DelayAnswer => {
+            let response = route(routes, request).await;
+            tokio::time::sleep(delay).await;
+            Ok(response)
+        }
         FaultKind::Status => Ok(faulty(&fault)),
         FaultKind::CutBefore => Err(Cut),
         FaultKind::CutAfter => {
@@ -132,6 +153,5 @@ fn too_large() -> Response {
         None,
         "Payload content length greater than maximum allowed: 1048576",
     )
-    .into_response()
     .into_response()
 }

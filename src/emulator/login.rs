@@ -147,7 +147,7 @@ fn authorize(tenant: &Tenant, mut query: Parameters) -> Response {
     let authorization = Authorization {
         client_id: options.app.client_id.clone(),
         nonce: take("nonce"),
-        scope: take("scope").unwrap_or_default(),
+        scope: granted(&options, &take("scope").unwrap_or_default()),
         audience,
         code_challenge,
         state: state.clone(),
@@ -159,6 +159,26 @@ fn authorize(tenant: &Tenant, mut query: Parameters) -> Response {
         .guard()
         .begin(authorization, tenant.clock.now());
     pages::login(StatusCode::OK, &transaction, &hint, None)
+}
+
+/// The scopes that exist, of those asked for.
+fn granted(options: &Options, asked: &str) -> String {
+    const OPENID: &[&str] = &[
+        "openid",
+        "profile",
+        "email",
+        "address",
+        "phone",
+        "offline_access",
+    ];
+    let exists = |scope: &&str| {
+        OPENID.contains(scope) || options.api_scopes.iter().any(|known| known == scope)
+    };
+    asked
+        .split(' ')
+        .filter(exists)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// How a form proves who somebody is; an error is shown on the page.

@@ -144,15 +144,36 @@ fn verify(tenant: &Tenant, token: &str) -> Result<Verified, ApiError> {
     })
 }
 
-/// An id in a path, percent-decoded: warp hands out segments as they came, and Auth0's ids hold a `|`.
+/// A user's id in a path, percent-decoded: warp hands out segments as they came, and Auth0's ids hold a `|`.
 #[derive(Debug)]
-pub(super) struct PathId(pub(super) String);
+pub(super) struct UserId(Option<String>);
 
-impl FromStr for PathId {
+impl UserId {
+    /// The id.
+    ///
+    /// # Errors
+    /// 400 `invalid_uri` for what cannot be one: no UTF-8, or not `provider|id`.
+    pub(super) fn get(&self) -> Result<&str, ApiError> {
+        self.0.as_deref().ok_or_else(|| {
+            ApiError::bad_request(
+                "invalid_uri",
+                "Path validation error: 'Object didn't pass validation for format user-id' on property id.",
+            )
+        })
+    }
+}
+
+impl FromStr for UserId {
     type Err = Infallible;
 
     fn from_str(segment: &str) -> Result<Self, Infallible> {
-        let decoded = percent_decode_str(segment).decode_utf8_lossy();
-        Ok(Self(decoded.into_owned()))
+        let decoded = percent_decode_str(segment).decode_utf8().ok();
+        let is_id = |text: &str| {
+            text.split_once('|')
+                .is_some_and(|(provider, id)| !provider.is_empty() && !id.is_empty())
+        };
+        Ok(Self(
+            decoded.filter(|id| is_id(id)).map(|id| id.into_owned()),
+        ))
     }
 }

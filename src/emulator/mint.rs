@@ -127,9 +127,11 @@ pub(super) fn access_claims(
         "aud": audience,
         "iat": now,
         "exp": now + i64::from(lifetime_seconds),
-        "scope": authorization.scope,
         "azp": authorization.client_id,
     })));
+    if !authorization.scope.is_empty() {
+        claims.insert("scope".into(), authorization.scope.as_str().into());
+    }
     claims.into()
 }
 

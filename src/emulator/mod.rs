@@ -12,7 +12,7 @@
 //!
 //! It knows nothing of Roster's own client and shares no types with it; HTTP is all that joins them.
 //!
-//! Read [`tenant`] (what there is), then [`directory`] (the rules of users), then [`front`] (how a request goes through).
+//! Read `tenant.rs` (what there is), then `directory.rs` and `rules.rs` (users), then `front.rs` (how a request goes through).
 
 use std::{convert::Infallible, sync::Arc};
 

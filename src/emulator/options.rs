@@ -26,6 +26,8 @@ pub struct Options {
     pub app: AppClient,
     /// Identifiers of the custom APIs that access tokens may be asked for.
     pub audiences: Vec<String>,
+    /// Scopes those APIs define. Of what an application asks for, only these and the standard ones (`openid`, `profile`, …) are granted.
+    pub api_scopes: Vec<String>,
     /// Seconds an access token is good for. Auth0's default is a day.
     pub token_lifetime_seconds: u32,
     /// Seconds an ID token is good for. Auth0's default is ten hours.
@@ -59,6 +61,7 @@ impl Default for Options {
             m2m: MachineClient::default(),
             app: AppClient::default(),
             audiences: vec!["https://api.example.test".into()],
+            api_scopes: Vec::new(),
             token_lifetime_seconds: 86_400,
             id_token_lifetime_seconds: 36_000,
             plan: Plan::Unlimited,

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -74,7 +74,7 @@ pub(super) struct RequestLog {
 
 #[derive(Debug, Default)]
 struct Ring {
-    records: VecDeque<Record>,
+    records: VecDeque<Arc<Record>>,
     /// The number of the next record; numbers start at 1 and are never given twice.
     next: u64,
 }
@@ -98,7 +98,7 @@ impl RequestLog {
         let keep = self.keep.load(Ordering::Relaxed);
         let mut ring = self.ring.guard();
         ring.next += 1;
-        ring.records.push_back(record);
+        ring.records.push_back(Arc::new(record));
         while ring.records.len() > keep {
             ring.records.pop_front();
         }
@@ -106,12 +106,19 @@ impl RequestLog {
 
     /// Records with a number above `after`, oldest first.
     pub(super) fn show(&self, after: u64) -> Vec<Value> {
-        let ring = self.ring.guard();
-        let first = ring.next - ring.records.len() as u64;
-        (first..)
-            .zip(&ring.records)
-            .filter(|(number, _)| *number > after)
-            .map(|(number, record)| record.show(number))
+        // Bodies are read outside the lock, or who looks at the log would hold up everybody.
+        let records: Vec<(u64, Arc<Record>)> = {
+            let ring = self.ring.guard();
+            let first = ring.next - ring.records.len() as u64;
+            (first..)
+                .zip(&ring.records)
+                .filter(|(number, _)| *number > after)
+                .map(|(number, record)| (number, record.clone()))
+                .collect()
+        };
+        records
+            .iter()
+            .map(|(number, record)| record.show(*number))
             .collect()
     }
 

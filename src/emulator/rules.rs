@@ -69,7 +69,7 @@ pub(super) fn may_patch(user: &User, body: &Object, options: &Options) -> Result
     }
 }
 
-/// Does what a body asks that [`may_patch`] has let through.
+/// Does what a body asks that [`may_patch`] has let through. A `blocked` beside a `password` wins over the unblocking.
 pub(super) fn apply(user: &mut User, body: &Object, options: &Options, now: Timestamp) {
     if body.contains_key("email") {
         let email = new_email(body);

@@ -1,6 +1,6 @@
 //! The state of one emulated tenant. Pure: nothing here knows HTTP.
 //!
-//! Each kind of thing has a room and a lock of its own, held for a few microseconds and never across another lock or an
+//! Each kind of thing has a room and a lock of its own, held as shortly as can be and never across another lock or an
 //! await. What is to come (jobs, sessions, roles) gets a field here and a file beside this one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

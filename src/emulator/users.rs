@@ -10,7 +10,7 @@ use super::{
     errors::{ApiError, json_response},
     limits::Class,
     mailbox::MailKind,
-    management::{PathId, answer},
+    management::{UserId, answer},
     profile::User,
     search::{self, Query},
     tenant::{SharedGuard, Tenant},
@@ -28,7 +28,7 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
     };
     let bearer = warp::header::optional::<String>("authorization");
     let users = warp::path!("api" / "v2" / "users");
-    let user = warp::path!("api" / "v2" / "users" / PathId);
+    let user = warp::path!("api" / "v2" / "users" / UserId);
     let by_email = warp::path!("api" / "v2" / "users-by-email");
     let parameters = warp::query::<Parameters>();
 
@@ -107,7 +107,7 @@ fn create(tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) -> Response 
     )
 }
 
-fn update(id: PathId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) -> Response {
+fn update(id: UserId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) -> Response {
     const SCOPES: &[&str] = &["update:users", "update:users_app_metadata"];
     answer(
         &tenant,
@@ -115,6 +115,7 @@ fn update(id: PathId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) 
         Class::WriteUsers,
         SCOPES,
         |scopes| {
+            let id = id.get()?;
             let body = validate::patch(&body)?;
             let only_metadata = body.keys().all(|key| key == "app_metadata");
             if !scopes.has("update:users") && !only_metadata {
@@ -130,7 +131,7 @@ fn update(id: PathId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) 
             let user = tenant
                 .directory
                 .write_guard()
-                .patch(&id.0, &body, &options, now)?;
+                .patch(id, &body, &options, now)?;
             if body.get("verify_email") == Some(&Value::Bool(true)) {
                 tenant.mail(MailKind::VerifyEmail, &user);
             }
@@ -140,7 +141,7 @@ fn update(id: PathId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) 
 }
 
 fn read(
-    id: PathId,
+    id: UserId,
     tenant: Arc<Tenant>,
     bearer: Option<String>,
     parameters: Parameters,
@@ -151,15 +152,16 @@ fn read(
         Class::ReadUsers,
         &["read:users"],
         |_| {
+            let id = id.get()?;
             known(&parameters, &["fields", "include_fields"])?;
-            let user = tenant.directory.read_guard().get(&id.0).cloned();
+            let user = tenant.directory.read_guard().get(id).cloned();
             let user = user.ok_or_else(ApiError::no_such_user)?;
             Ok(json_response(StatusCode::OK, &shown(&user, &parameters)))
         },
     )
 }
 
-fn delete(id: PathId, tenant: Arc<Tenant>, bearer: Option<String>) -> Response {
+fn delete(id: UserId, tenant: Arc<Tenant>, bearer: Option<String>) -> Response {
     answer(
         &tenant,
         bearer.as_deref(),
@@ -167,7 +169,7 @@ fn delete(id: PathId, tenant: Arc<Tenant>, bearer: Option<String>) -> Response {
         &["delete:users"],
         |_| {
             // 204 whether or not there was one.
-            tenant.delete_user(&id.0);
+            tenant.delete_user(id.get()?);
             Ok(StatusCode::NO_CONTENT.into_response())
         },
     )

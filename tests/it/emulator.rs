@@ -150,11 +150,7 @@ impl Tenant {
 
     /// Opens the login page and returns the transaction in its forms.
     async fn transaction(&self) -> String {
-        let page = self.authorize(&[]).await;
-        assert_eq!(page.status(), StatusCode::OK);
-        let page = page.text().await.unwrap();
-        let (_, rest) = page.split_once("name=\"state\" value=\"").unwrap();
-        rest.split_once('"').unwrap().0.to_owned()
+        transaction_in(self.authorize(&[]).await).await
     }
 
     async fn log_in(&self, email: &str, password: &str) -> Response {
@@ -206,6 +202,14 @@ fn new_user(id: &str, more: Value) -> Value {
 
 async fn json_of(response: Response) -> Value {
     response.json().await.unwrap()
+}
+
+/// The transaction in the forms of a login page.
+async fn transaction_in(page: Response) -> String {
+    assert_eq!(page.status(), StatusCode::OK);
+    let page = page.text().await.unwrap();
+    let (_, rest) = page.split_once("name=\"state\" value=\"").unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
 }
 
 /// Where a redirect goes, as its query.

@@ -3,6 +3,7 @@
 mod support;
 
 mod authz;
+mod capture;
 mod database;
 mod emulator;
 mod migrations;

@@ -206,7 +206,7 @@ async fn the_owner_of_the_database_can_migrate_without_superuser_and_is_told_wha
             "select changed_by from roster.changes where op = 'insert'"
         )
         .await,
-        [editor.clone()]
+        std::slice::from_ref(&editor)
     );
     client
         .batch_execute(&format!("drop owned by {editor} cascade; drop role {editor}; reassign owned by {owner} to current_user; drop owned by {owner}; drop role {owner}"))

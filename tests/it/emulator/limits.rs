@@ -1,5 +1,7 @@
 //! Rate limits by plan, and faults on demand.
 
+use std::time::Duration;
+
 use reqwest::{Response, StatusCode};
 use roster::emulator::{Options, Plan};
 use serde_json::json;
@@ -131,4 +133,32 @@ async fn a_fault_answers_its_status_and_headers_as_often_as_told() {
     );
     tenant.call("DELETE", "/_emulator/faults", None).await;
     assert_eq!(tenant.get("/api/v2/users").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_whose_client_gave_up_is_applied_all_the_same() {
+    let tenant = Tenant::start().await;
+    for (id, kind) in [("ann", "delay"), ("bob", "delay_answer")] {
+        let fault =
+            json!({"route": "POST /api/v2/users", "kind": kind, "delay_ms": 500, "times": 1});
+        tenant.control("faults", fault).await;
+        let impatient = tenant
+            .http
+            .post(format!("{}/api/v2/users", tenant.base))
+            .bearer_auth(&tenant.token)
+            .json(&new_user(id, json!({})))
+            .timeout(Duration::from_millis(20));
+        assert!(impatient.send().await.is_err());
+        let path = format!("/api/v2/users/auth0%7C{id}");
+        let applied = async {
+            while tenant.get(&path).await.status() != StatusCode::OK {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let patience = Duration::from_secs(30);
+        assert!(
+            tokio::time::timeout(patience, applied).await.is_ok(),
+            "{kind}"
+        );
+    }
 }

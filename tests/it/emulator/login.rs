@@ -1,9 +1,10 @@
 //! People logging in: the page, the code, the Action, Google, refresh and refusal.
 
 use reqwest::StatusCode;
+use roster::emulator::Options;
 use serde_json::json;
 
-use super::{API, PASSWORD, Tenant, claims, json_of, redirected};
+use super::{API, CALLBACK, PASSWORD, Tenant, claims, json_of, redirected, transaction_in};
 
 #[tokio::test]
 async fn a_login_ends_in_tokens_that_carry_what_the_action_sets() {
@@ -61,16 +62,9 @@ async fn userinfo_tells_about_the_bearer_and_refuses_in_plain_text() {
 async fn without_an_audience_the_access_token_is_opaque_and_good_for_userinfo() {
     let mut tenant = Tenant::start().await;
     tenant.ann(json!({})).await;
-    let page = tenant
-        .authorize(&[("audience", "")])
-        .await
-        .text()
-        .await
-        .unwrap();
-    let (_, rest) = page.split_once("name=\"state\" value=\"").unwrap();
-    let state = rest.split_once('"').unwrap().0;
+    let state = transaction_in(tenant.authorize(&[("audience", "")]).await).await;
     let form = [
-        ("state", state),
+        ("state", &*state),
         ("email", "ann@a.test"),
         ("password", PASSWORD),
     ];
@@ -238,5 +232,92 @@ async fn an_action_can_deny_and_cannot_set_reserved_claims() {
     assert_eq!(
         (&*back["error"], &*back["error_description"]),
         ("access_denied", "not today")
+    );
+}
+
+#[tokio::test]
+async fn only_scopes_that_exist_are_granted() {
+    let options = Options {
+        api_scopes: vec!["read:songs".into()],
+        ..Options::default()
+    };
+    let tenant = Tenant::with(options).await;
+    tenant.ann(json!({})).await;
+    let scope = ("scope", "openid read:songs write:songs");
+    let state = transaction_in(tenant.authorize(&[scope]).await).await;
+    let form = [
+        ("state", &*state),
+        ("email", "ann@a.test"),
+        ("password", PASSWORD),
+    ];
+    let back = redirected(&tenant.form("/u/login", &form).await);
+    let tokens = json_of(tenant.redeem(&back["code"], &[]).await).await;
+    assert_eq!(tokens["scope"], "openid read:songs");
+    let access = claims(tokens["access_token"].as_str().unwrap());
+    assert_eq!(access["scope"], "openid read:songs");
+}
+
+#[tokio::test]
+async fn a_single_page_application_may_ask_for_its_tokens_from_its_own_origin() {
+    let tenant = Tenant::start().await;
+    let url = format!("{}/oauth/token", tenant.base);
+    let origin = "http://localhost:3000";
+    let preflight = tenant
+        .http
+        .request("OPTIONS".parse().unwrap(), &url)
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header(
+            "access-control-request-headers",
+            "content-type,auth0-client",
+        )
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(preflight.status(), StatusCode::OK);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], origin);
+    let answered = tenant
+        .http
+        .post(&url)
+        .header("origin", origin)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answered.headers()["access-control-allow-origin"], origin);
+}
+
+#[tokio::test]
+async fn a_confidential_application_needs_its_secret_and_no_pkce() {
+    let mut options = Options::default();
+    options.app.client_secret = Some("app-secret".into());
+    let tenant = Tenant::with(options).await;
+    tenant.ann(json!({})).await;
+    for (secret, status) in [("wrong", 401), ("app-secret", 200)] {
+        let page = tenant.authorize(&[("code_challenge", "")]).await;
+        let state = transaction_in(page).await;
+        let form = [
+            ("state", &*state),
+            ("email", "ann@a.test"),
+            ("password", PASSWORD),
+        ];
+        let back = redirected(&tenant.form("/u/login", &form).await);
+        let more = [("client_secret", secret), ("code_verifier", "")];
+        let response = tenant.redeem(&back["code"], &more).await;
+        assert_eq!(response.status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn logging_out_leads_back_to_the_application_and_nowhere_else() {
+    let tenant = Tenant::start().await;
+    let logout = async |to: &str| {
+        tenant
+            .get(&format!("/v2/logout?client_id=demo-app&returnTo={to}"))
+            .await
+    };
+    redirected(&logout(CALLBACK).await);
+    assert_eq!(
+        logout("https://evil.test/").await.status(),
+        StatusCode::BAD_REQUEST
     );
 }

@@ -1,6 +1,7 @@
 //! What the tenant mails, and what the links do.
 
 use reqwest::StatusCode;
+use roster::emulator::Options;
 use serde_json::json;
 
 use super::{CONNECTION, Tenant, redirected};
@@ -70,6 +71,8 @@ async fn the_mailed_link_sets_the_password_once_and_verifies_the_address() {
         tenant
             .http
             .post(link)
+            // Browsers send their origin with every form.
+            .header("origin", &tenant.base)
             .form(&form)
             .send()
             .await
@@ -90,4 +93,45 @@ async fn the_mailed_link_sets_the_password_once_and_verifies_the_address() {
     );
     assert_eq!(tenant.read_ann().await["email_verified"], true);
     assert!(redirected(&tenant.log_in("ann@a.test", "Another-horse-2").await).contains_key("code"));
+}
+
+#[tokio::test]
+async fn a_password_set_through_a_link_lifts_a_block_if_the_option_says_so() {
+    for lifts in [true, false] {
+        let options = Options {
+            reset_lifts_block: lifts,
+            ..Options::default()
+        };
+        let tenant = Tenant::with(options).await;
+        tenant.ann(json!({"blocked": true})).await;
+        let body = json!({"email": "ann@a.test", "connection": CONNECTION});
+        tenant
+            .call("POST", "/dbconnections/change_password", Some(body))
+            .await;
+        let link = tenant.mails().await[0]["link"].as_str().unwrap().to_owned();
+        let form = [("password", "Another-horse-2")];
+        let set = tenant.http.post(&link).form(&form).send().await.unwrap();
+        assert_eq!(set.status(), StatusCode::OK);
+        assert_eq!(tenant.read_ann().await["blocked"], !lifts);
+    }
+}
+
+#[tokio::test]
+async fn a_mailed_link_is_good_for_five_days() {
+    let tenant = Tenant::start().await;
+    tenant.ann(json!({})).await;
+    let body = json!({"email": "ann@a.test", "connection": CONNECTION});
+    tenant
+        .call("POST", "/dbconnections/change_password", Some(body))
+        .await;
+    let link = tenant.mails().await[0]["link"].as_str().unwrap().to_owned();
+    let open = async || tenant.http.get(&link).send().await.unwrap().status();
+    tenant
+        .control("clock", json!({"advance_seconds": 431_000}))
+        .await;
+    assert_eq!(open().await, StatusCode::OK);
+    tenant
+        .control("clock", json!({"advance_seconds": 1_001}))
+        .await;
+    assert_eq!(open().await, StatusCode::GONE);
 }

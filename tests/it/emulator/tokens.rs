@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use roster::emulator::Options;
 use serde_json::json;
 
-use super::{Tenant, claims, json_of};
+use super::{API, Tenant, claims, json_of};
 
 #[tokio::test]
 async fn without_a_good_token_the_management_api_answers_401() {
@@ -191,4 +191,34 @@ async fn a_cached_token_still_expires() {
         *message,
         "Expired token received for JSON Web Token validation"
     );
+}
+
+#[tokio::test]
+async fn a_machine_may_show_its_secret_in_the_authorization_header() {
+    let tenant = Tenant::start().await;
+    let audience = format!("{}/api/v2/", tenant.base);
+    for (secret, status) in [("roster-m2m-secret", 200), ("wrong", 401)] {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("audience", &audience),
+        ];
+        let request = tenant.http.post(format!("{}/oauth/token", tenant.base));
+        let request = request.basic_auth("roster-m2m", Some(secret)).form(&form);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_machine_may_ask_for_a_token_of_a_custom_api_and_gets_no_scopes() {
+    let tenant = Tenant::start().await;
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "roster-m2m"),
+        ("client_secret", "roster-m2m-secret"),
+        ("audience", API),
+    ];
+    let body = json_of(tenant.form("/oauth/token", &form).await).await;
+    let claims = claims(body["access_token"].as_str().unwrap());
+    assert_eq!(claims["aud"], API);
+    assert_eq!(claims.get("scope"), None);
 }

@@ -136,6 +136,18 @@ async fn an_absent_user_is_404_to_read_and_204_to_delete() {
 }
 
 #[tokio::test]
+async fn an_id_without_a_prefix_is_no_id() {
+    let tenant = Tenant::start().await;
+    for (method, id) in [("GET", "ann"), ("DELETE", "%7Cann"), ("GET", "auth0%7C%FF")] {
+        let response = tenant
+            .call(method, &format!("/api/v2/users/{id}"), None)
+            .await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{method} {id}");
+        assert_eq!(json_of(response).await["errorCode"], "invalid_uri");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_users_id_and_email_are_free_again() {
     let tenant = Tenant::start().await;
     tenant.ann(json!({})).await;
@@ -296,6 +308,10 @@ async fn a_google_users_profile_is_googles_but_metadata_and_block_are_ours() {
         StatusCode::BAD_REQUEST
     );
     assert_eq!(patch(json!({"name": "Ann"})).await, StatusCode::BAD_REQUEST);
+    tenant
+        .control("options", json!({"social_profile_sync": false}))
+        .await;
+    assert_eq!(patch(json!({"name": "Ann"})).await, StatusCode::OK);
     let ours = json!({"blocked": true, "app_metadata": {"role": "Artist"}});
     assert_eq!(patch(ours).await, StatusCode::OK);
 }

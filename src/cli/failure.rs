@@ -1,0 +1,117 @@
+//! Errors for people: what went wrong, where, and what to do next; and the exit code that scripts read.
+
+use std::process::ExitCode;
+
+use crate::{
+    auth0,
+    authz::jwks::JwksError,
+    config::ConfigError,
+    db::{
+        DbError,
+        connect::{self, ConnectError, UrlError},
+        migrate::MigrateError,
+    },
+    service::ServiceError,
+};
+
+/// What an error means to a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Error = 1,
+    Configuration = 4,
+    Unreachable = 5,
+}
+
+/// Exit code 4.
+pub(super) fn configuration() -> ExitCode {
+    ExitCode::from(Kind::Configuration as u8)
+}
+
+/// Prints the error with its causes, the server's DETAIL and HINT, and what to do next; gives the exit code.
+pub(super) fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  caused by: {cause}");
+    }
+    let server = error.chain().find_map(|cause| {
+        cause
+            .downcast_ref::<tokio_postgres::Error>()
+            .and_then(|error| error.as_db_error())
+    });
+    if let Some(server) = server {
+        eprintln!(
+            "  postgres: {} ({})",
+            server.message(),
+            server.code().code()
+        );
+        if let Some(detail) = server.detail() {
+            eprintln!("  detail: {detail}");
+        }
+        if let Some(hint) = server.hint() {
+            eprintln!("  hint: {hint}");
+        }
+    }
+    if let Some(next) = next_step(error) {
+        eprintln!("  next: {next}");
+    }
+    ExitCode::from(kind(error) as u8)
+}
+
+fn kind(error: &anyhow::Error) -> Kind {
+    for cause in error.chain() {
+        if cause.is::<ConfigError>()
+            || cause.is::<UrlError>()
+            || cause.is::<auth0::SettingsError>()
+            || cause.is::<JwksError>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    ServiceError::NotInstalled
+                        | ServiceError::Url { .. }
+                        | ServiceError::Listen { .. }
+                )
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(ServiceError::Config(_) | ServiceError::Auth0(_) | ServiceError::Authz(_))
+            )
+        {
+            return Kind::Configuration;
+        }
+        if cause.is::<ConnectError>()
+            || matches!(cause.downcast_ref(), Some(ServiceError::Connect(_)))
+            || cause
+                .downcast_ref::<DbError>()
+                .is_some_and(DbError::is_unreachable)
+            || cause
+                .downcast_ref::<tokio_postgres::Error>()
+                .is_some_and(connect::is_lost)
+        {
+            return Kind::Unreachable;
+        }
+    }
+    Kind::Error
+}
+
+fn next_step(error: &anyhow::Error) -> Option<&'static str> {
+    for cause in error.chain() {
+        if matches!(cause.downcast_ref(), Some(ServiceError::NotInstalled)) {
+            return Some("roster migrate");
+        }
+        if cause.is::<ConnectError>()
+            || matches!(cause.downcast_ref(), Some(ServiceError::Connect(_)))
+        {
+            return Some(
+                "check that PostgreSQL runs and that DATABASE_URL names it, for instance with psql \"$DATABASE_URL\"",
+            );
+        }
+        if let Some(MigrateError::Sql { source, .. }) = cause.downcast_ref()
+            && source.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
+        {
+            return Some(
+                "somebody holds the table; nothing is half-done, run roster migrate again",
+            );
+        }
+    }
+    None
+}

@@ -1,0 +1,61 @@
+//! `roster run` and `roster emulator`: what goes on until it is stopped.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::{net::TcpListener, sync::oneshot};
+
+use super::{Exit, Only, output, stop_on_signal};
+use crate::{
+    config::Config,
+    emulator::{self, Options},
+    service::{self, Part},
+};
+
+pub(super) async fn run(config: &Config, only: Option<Only>) -> anyhow::Result<Exit> {
+    let part = match only {
+        None => Part::Everything,
+        Some(Only::Reactor) => Part::Reactor,
+        Some(Only::Server) => Part::Server,
+    };
+    // Nobody waits for it here; the log tells.
+    let (ready, _) = oneshot::channel();
+    service::run(config, part, ready, stop_on_signal()?).await?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<Exit> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("--listen: {listen} cannot be listened on"))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let options = Options::default();
+    if json {
+        output::json(
+            &json!({"url": url, "users": format!("{url}/_emulator/users"), "mail": format!("{url}/_emulator/mail")}),
+        )?;
+    } else {
+        println!("Auth0 emulator at {url}; everything is forgotten when it ends.");
+        println!("Its users: {url}/_emulator/users   mailbox: {url}/_emulator/mail");
+        println!("To let roster use it:");
+        println!("    export ROSTER__AUTH0__BASE_URL={url}");
+        println!("    export AUTH0_MGMT_CLIENT_ID={}", options.m2m.client_id);
+        println!(
+            "    export AUTH0_MGMT_CLIENT_SECRET={}",
+            emulator_secret(&options)
+        );
+        println!(
+            "    export ROSTER__AUTHZ__AUDIENCE={}",
+            options.audiences.join(",")
+        );
+    }
+    emulator::serve(listener, options, stop_on_signal()?).await?;
+    Ok(Exit::Done)
+}
+
+/// The emulator's secret is no secret: it is the same for everybody.
+fn emulator_secret(options: &Options) -> &str {
+    use secrecy::ExposeSecret;
+    options.m2m.client_secret.expose_secret()
+}
