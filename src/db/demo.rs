@@ -49,16 +49,32 @@ pub async fn make_database(client: &Client) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Puts the sample roles and people in, in one transaction. Gives how many people there are.
+/// How many rows there are.
+#[derive(Debug, Clone, Copy)]
+pub struct People {
+    /// All of them.
+    pub all: usize,
+    /// Those that are not blocked.
+    pub active: usize,
+}
+
+/// Puts the sample roles and people in, in one transaction.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn add_people(client: &Client) -> Result<i64, DbError> {
+pub async fn add_people(client: &Client) -> Result<People, DbError> {
     run(client, &format!("begin; {PEOPLE} commit;")).await?;
-    Ok(client
-        .query_one("select count(*) from public.users", &[])
-        .await?
-        .get(0))
+    let row = client
+        .query_one(
+            "select count(*), count(*) filter (where not blocked) from public.users",
+            &[],
+        )
+        .await?;
+    let number = |index| usize::try_from(row.get::<_, i64>(index)).unwrap_or_default();
+    Ok(People {
+        all: number(0),
+        active: number(1),
+    })
 }
 
 /// Runs a statement as psql would: in simple protocol, a transaction of its own.

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::db::demo::Sample;
+use crate::db::demo::{People, Sample};
 
 use super::{cluster::Binaries, people::Welcome, stage::Set};
 
@@ -44,11 +44,11 @@ fn text(set: &Set, welcome: &Welcome) -> String {
     let tenant = &set.tenant.url;
     let Welcome {
         people,
-        mails,
         email,
         password,
         ..
     } = welcome;
+    let People { all, active } = people;
     let millis = welcome.took.as_millis();
     let sql = match psql() {
         Some(psql) => format!("{psql} {database_url}"),
@@ -68,8 +68,8 @@ Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
    Roster           {server}   (reactor and server)
    an application   {web}
 
-   {people} people are in the table; {mails} of them (the others are blocked) got an
-   account in Auth0 and a mail each, {millis} ms after the commit.
+   {all} people are in the table. {active} of them (the other one is blocked) had an
+   account in Auth0 and a mail each {millis} ms after the commit.
 
 1. Change who there is, with any SQL tool:
 
@@ -127,7 +127,7 @@ fn line(set: &Set, welcome: &Welcome) -> serde_json::Value {
         "token": welcome.tokens.access_token,
         "curl": curl(set, welcome),
         "environment": set.variables,
-        "people": welcome.people,
+        "people": welcome.people.all,
         "mirrored_ms": welcome.took.as_secs_f64() * 1000.0,
     })
 }

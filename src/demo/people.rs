@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 
-use crate::db;
+use crate::db::{self, demo::People};
 
 use super::{
     application::Tokens,
@@ -24,10 +24,8 @@ const ADA: &str = "ada@example.com";
 /// What there is once everybody is in.
 pub(super) struct Welcome {
     /// Rows of the users table.
-    pub(super) people: i64,
-    /// Mails sent, one for each new account.
-    pub(super) mails: usize,
-    /// From the commit until everything had reached Auth0.
+    pub(super) people: People,
+    /// From the commit until all who are active had an account and a mail.
     pub(super) took: Duration,
     /// Who is logged in.
     pub(super) email: &'static str,
@@ -43,12 +41,10 @@ pub(super) struct Welcome {
 pub(super) async fn welcome(set: &Set, patience: Duration) -> Result<Welcome> {
     let people = db::demo::add_people(&set.dba).await?;
     let started = Instant::now();
-    let receipt = db::control::wait(&set.dba, patience.as_secs_f64()).await?;
+    let mirrored = set.tenant.welcomes(people.active, patience).await;
+    mirrored
+        .with_context(|| format!("the sample people had not reached Auth0 after {patience:?}"))?;
     let took = started.elapsed();
-    ensure!(
-        receipt.converged && receipt.failed == 0,
-        "the sample people had not reached the emulator after {patience:?}"
-    );
     let ada = Person::new(ADA, Way::Password)?;
     let links = set.tenant.links(ADA).await?;
     ada.set_password(
@@ -71,7 +67,6 @@ pub(super) async fn welcome(set: &Set, patience: Duration) -> Result<Welcome> {
     writeln!(file, "Authorization: Bearer {}", tokens.access_token)?;
     Ok(Welcome {
         people,
-        mails: set.tenant.mails().await?,
         took,
         email: ADA,
         password: PASSWORD,

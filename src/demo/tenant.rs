@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 /// How long one look may take.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two looks. Each is a request to this machine.
+const LOOK_EVERY: Duration = Duration::from_millis(3);
 
 /// The emulated tenant.
 #[derive(Debug, Clone)]
@@ -43,9 +47,18 @@ impl Tenant {
             .collect())
     }
 
-    /// How many mails there are.
-    pub(super) async fn mails(&self) -> Result<usize> {
-        Ok(self.list("mail").await?.len())
+    /// Waits until so many people have an account and a mail.
+    pub(super) async fn welcomes(&self, people: usize, patience: Duration) -> Result<()> {
+        until(patience, async || {
+            let accounts = self.list("users").await?.len();
+            let mails = self.list("mail").await?.len();
+            ensure!(
+                (accounts, mails) == (people, people),
+                "{accounts} accounts and {mails} mails for {people} people"
+            );
+            Ok(())
+        })
+        .await
     }
 
     async fn list(&self, what: &str) -> Result<Vec<Value>> {
@@ -55,5 +68,20 @@ impl Tenant {
             .json()
             .await
             .with_context(|| format!("the emulator's {what} could not be read"))
+    }
+}
+
+/// Looks again and again until there is something to be seen; an error is what was seen instead.
+pub(super) async fn until<T>(
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match look().await {
+            Ok(seen) => return Ok(seen),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
     }
 }

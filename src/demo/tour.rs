@@ -13,15 +13,19 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
 
-use crate::db::{self, demo::Sample};
+use crate::db::{
+    self,
+    demo::{People, Sample},
+};
 
 use super::{
     Verdict,
     application::{Tokens, claims},
     person::{Person, Way},
     stage::Set,
+    tenant::until,
 };
-use steps::{Broken, Steps, until};
+use steps::{Broken, Steps};
 
 const TESSA: Sample = Sample {
     email: "tessa@example.com",
@@ -100,16 +104,9 @@ async fn sample_people(set: &Set, steps: &mut Steps<'_>) -> Result<(), Broken> {
     );
     let patience = steps.patience;
     let mirrored = async {
-        let people = db::demo::add_people(&set.dba).await?;
-        let receipt = db::control::wait(&set.dba, patience.as_secs_f64()).await?;
-        ensure!(
-            receipt.converged && receipt.failed == 0,
-            "not everybody has reached Auth0"
-        );
-        Ok((
-            (),
-            format!("{people} rows, {} mails", set.tenant.mails().await?),
-        ))
+        let People { all, active } = db::demo::add_people(&set.dba).await?;
+        set.tenant.welcomes(active, patience).await?;
+        Ok(((), format!("{all} rows, {active} accounts, {active} mails")))
     };
     steps.step("mirrored", mirrored).await
 }

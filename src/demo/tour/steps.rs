@@ -7,12 +7,9 @@ use std::{
 
 use anyhow::Result;
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::super::Verdict;
-
-/// Between two looks. Each is a request to this machine.
-const LOOK_EVERY: Duration = Duration::from_millis(3);
 
 /// A step did not hold, and has been told.
 #[derive(Debug)]
@@ -122,21 +119,6 @@ impl<'a> Steps<'a> {
                 .write_all(text.as_bytes())
                 .and_then(|()| self.out.flush());
             self.unheard = written.err();
-        }
-    }
-}
-
-/// Looks again and again until there is something to be seen; an error is what was seen instead.
-pub(super) async fn until<T>(
-    patience: Duration,
-    mut look: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match look().await {
-            Ok(seen) => return Ok(seen),
-            Err(error) if Instant::now() >= deadline => return Err(error),
-            Err(_) => sleep(LOOK_EVERY).await,
         }
     }
 }
