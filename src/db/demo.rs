@@ -18,10 +18,12 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Adds the row.
+    /// Adds the row. Two lines, which fit a terminal.
     pub fn insert(&self, role: &str) -> String {
         let Self { email, name } = self;
-        format!("insert into users (email, name, role) values ('{email}', '{name}', '{role}');")
+        format!(
+            "insert into users (email, name, role)\n    values ('{email}', '{name}', '{role}');"
+        )
     }
 
     /// Gives the person another role.

@@ -52,52 +52,57 @@ fn text(set: &Set, welcome: &Welcome) -> String {
     let millis = welcome.took.as_millis();
     let sql = match psql() {
         Some(psql) => format!("{psql} {database_url}"),
-        None => {
-            format!("psql is not installed here; any other SQL tool may take\n     {database_url}")
-        }
+        None => format!(
+            "(psql is not installed here; any other SQL tool may take this)\n  {database_url}"
+        ),
     };
-    let (insert, update, delete) = (YOU.insert("Artist"), YOU.set_role("Admin"), YOU.delete());
+    let (insert, update, delete) = (
+        YOU.insert("Artist").replace('\n', "\n  "),
+        YOU.set_role("Admin"),
+        YOU.delete(),
+    );
+    let place = database_url.rsplit('@').next().unwrap_or_default();
     let curl = curl(set, welcome);
     let roster = this_program();
     format!(
         "\
 Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
 
-   PostgreSQL {version:<5} {database_url}
-   Auth0 emulator   {tenant}
-   Roster           {server}   (reactor and server)
-   an application   {web}
+  PostgreSQL {version:<5} {place}
+  Auth0 emulator   {tenant}
+  Roster           {server}  (reactor and server)
+  an application   {web}
 
-   {all} people are in the table. {active} of them (the other one is blocked) had an
-   account in Auth0 and a mail each {millis} ms after the commit.
+{all} people are in the table. {active} of them had an account in Auth0 and a mail each
+{millis} ms after the commit; the other one is blocked.
 
 1. Change who there is, with any SQL tool:
 
-     {sql}
+  {sql}
 
-     {insert}
-     {update}
-     {delete}
+  {insert}
+  {update}
+  {delete}
 
-2. See what becomes of it in Auth0:
+2. See what becomes of it in Auth0; the link of a mail sets a password:
 
-     {tenant}/_emulator/users
-     {tenant}/_emulator/mail     (open a link to set a password)
+  {tenant}/_emulator/users
+  {tenant}/_emulator/mail
 
-3. Log in as a person, in a browser, and see what the application learns:
+3. Log in with a browser as {email}, password {password}:
 
-     {web}     ({email}, {password})
+  {web}
 
 4. Ask Roster as the application does, with that person's token:
 
-     {curl}
+  {curl}
 
 5. Look inside:
 
-     export DATABASE_URL={database_url}
-     {roster} status
-     {roster} plan
-     {roster} explain {email}
+  export DATABASE_URL={database_url}
+  {roster} status
+  {roster} plan
+  {roster} explain {email}
 
 The same by itself, with a verdict: {roster} demo --tour
 Ctrl-C stops everything and leaves nothing behind.

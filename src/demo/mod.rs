@@ -1,8 +1,8 @@
 //! Everything at once on one machine, for trying Roster without an Auth0 account or a database.
 //!
 //! ```text
-//! cluster (PostgreSQL) ─► tenant (emulated Auth0) ─► service (reactor, server) ─► web (a page to log in) ─► people
-//!                                                                                   guide or tour ◄─┘
+//! cluster (PostgreSQL) ─► tenant (emulated Auth0) ─► service (reactor, server) ─► web (a page to log in)
+//!                                                                                   └─► people and guide, or tour
 //! ```
 //!
 //! Promises: it never meets a real database or tenant, since it reads no configuration but its own; when it ends, by
@@ -39,7 +39,7 @@ use stage::Stage;
 pub struct Options {
     /// Walk through create, update and delete, then end.
     pub tour: bool,
-    /// Print JSON lines: first one with every URL; on a tour then one a step and one with the verdict.
+    /// Print JSON: one line with every URL once all is ready; on a tour one line a step, and one with the verdict.
     pub json: bool,
 }
 

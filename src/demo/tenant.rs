@@ -49,7 +49,7 @@ impl Tenant {
 
     /// Waits until so many people have an account and a mail.
     pub(super) async fn welcomes(&self, people: usize, patience: Duration) -> Result<()> {
-        until(patience, async || {
+        until(patience, || async move {
             let accounts = self.list("users").await?.len();
             let mails = self.list("mail").await?.len();
             ensure!(
@@ -72,9 +72,9 @@ impl Tenant {
 }
 
 /// Looks again and again until there is something to be seen; an error is what was seen instead.
-pub(super) async fn until<T>(
+pub(super) async fn until<T, F: Future<Output = Result<T>>>(
     patience: Duration,
-    mut look: impl AsyncFnMut() -> Result<T>,
+    mut look: impl FnMut() -> F,
 ) -> Result<T> {
     let deadline = Instant::now() + patience;
     loop {

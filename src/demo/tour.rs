@@ -56,7 +56,7 @@ struct Role {
 
 impl Role {
     fn in_words(&self) -> String {
-        format!("{}, {}", self.name, self.permissions.join(" "))
+        format!("{} ({})", self.name, self.permissions.join(", "))
     }
 
     /// Whether a role and permissions that were seen are these; an error says what was seen.
@@ -134,6 +134,13 @@ impl Visit<'_, '_> {
         }
     }
 
+    fn log_in_name(&self) -> &'static str {
+        match self.way {
+            Way::Password => "log-in",
+            Way::Google => "log-in by Google",
+        }
+    }
+
     async fn create(&mut self) -> Result<Tokens, Broken> {
         self.change("Create", self.sample.insert(ARTIST.name))
             .await?;
@@ -191,7 +198,7 @@ impl Visit<'_, '_> {
         self.refused(&tokens, "GET /v1/me at once").await?;
         let (set, email, patience) = (self.set, self.sample.email, self.steps.patience);
         let blocked = async {
-            until(patience, async || {
+            until(patience, || async move {
                 let accounts = set.tenant.accounts(email).await?;
                 let open: Vec<_> = accounts.iter().filter(|a| a["blocked"] != true).collect();
                 ensure!(!accounts.is_empty(), "the accounts are gone");
@@ -201,7 +208,10 @@ impl Visit<'_, '_> {
                     open.len(),
                     accounts.len()
                 );
-                Ok(((), names(&accounts)))
+                Ok(match &accounts[..] {
+                    [one] => ((), one["user_id"].as_str().unwrap_or_default().to_owned()),
+                    _ => ((), "both accounts".to_owned()),
+                })
             })
             .await
         };
@@ -212,7 +222,7 @@ impl Visit<'_, '_> {
                 Err(refusal) => Ok(((), format!("refused, {refusal}"))),
             }
         };
-        self.steps.step("log-in", login).await?;
+        self.steps.step(self.log_in_name(), login).await?;
         let refresh = tokens.refresh_token.as_deref().unwrap_or_default();
         let session = async {
             match set.application.refresh(refresh).await? {
@@ -229,7 +239,7 @@ impl Visit<'_, '_> {
         self.steps.act(&self.title(what), &statement);
         let commit = async {
             db::demo::run(&self.set.dba, &statement).await?;
-            Ok(((), "done".to_owned()))
+            Ok(((), String::new()))
         };
         self.steps.step("committed", commit).await
     }
@@ -238,7 +248,7 @@ impl Visit<'_, '_> {
     async fn accounts(&mut self, name: &str, number: usize, role: &Role) -> Result<(), Broken> {
         let (tenant, email, patience) = (&self.set.tenant, self.sample.email, self.steps.patience);
         let seen = async {
-            until(patience, async || {
+            until(patience, || async move {
                 let accounts = tenant.accounts(email).await?;
                 ensure!(
                     accounts.len() == number,
@@ -249,7 +259,7 @@ impl Visit<'_, '_> {
                     let metadata = &account["app_metadata"];
                     role.check(&metadata["role"], &metadata["permissions"])?;
                 }
-                let on = if number > 1 { " on both accounts" } else { "" };
+                let on = if number > 1 { ", both accounts" } else { "" };
                 Ok(((), format!("{}{on}", role.in_words())))
             })
             .await
@@ -261,21 +271,21 @@ impl Visit<'_, '_> {
     async fn written_back(&mut self) -> Result<(), Broken> {
         let (dba, email, patience) = (&self.set.dba, self.sample.email, self.steps.patience);
         let seen = async {
-            until(patience, async || {
+            until(patience, || async move {
                 let id = db::demo::auth0_user_id(dba, email).await?;
                 let id = id.ok_or_else(|| anyhow!("the row names no account"))?;
                 Ok(((), id))
             })
             .await
         };
-        self.steps.step("auth0_user_id in the row", seen).await
+        self.steps.step("id in the row", seen).await
     }
 
     /// Waits for the mail; gives its link.
     async fn mail(&mut self) -> Result<String, Broken> {
         let (tenant, email, patience) = (&self.set.tenant, self.sample.email, self.steps.patience);
         let seen = async {
-            until(patience, async || {
+            until(patience, || async move {
                 let links = tenant.links(email).await?;
                 ensure!(links.len() == 1, "{} mails instead of one", links.len());
                 Ok((links[0].clone(), format!("one, to {email}")))
@@ -287,10 +297,7 @@ impl Visit<'_, '_> {
 
     /// Logs in; the token has to carry the role and its permissions, or nothing of either.
     async fn log_in(&mut self, role: Option<&Role>) -> Result<Tokens, Broken> {
-        let name = match self.way {
-            Way::Password => "log-in with password",
-            Way::Google => "log-in with Google",
-        };
+        let name = self.log_in_name();
         let login = async {
             let tokens = self
                 .person
@@ -301,7 +308,7 @@ impl Visit<'_, '_> {
             let seen = match role {
                 Some(role) => {
                     role.check(&claims[ROLE_CLAIM], &claims[PERMISSIONS_CLAIM])?;
-                    format!("the token says {}", role.in_words())
+                    format!("token says {}", role.in_words())
                 }
                 None => format!("as {}", claims["sub"].as_str().unwrap_or_default()),
             };
@@ -325,8 +332,8 @@ impl Visit<'_, '_> {
             let carried = claims(&tokens.access_token)?[ROLE_CLAIM].clone();
             let although = match carried.as_str() {
                 Some(carried) if carried == role.name => String::new(),
-                Some(carried) => format!("; the token still says {carried}"),
-                None => "; the token says nothing".to_owned(),
+                Some(carried) => format!("; token says {carried}"),
+                None => "; token says nothing".to_owned(),
             };
             Ok(((), format!("{}{although}", role.in_words())))
         };
@@ -343,15 +350,4 @@ impl Visit<'_, '_> {
         };
         self.steps.step(name, asked).await
     }
-}
-
-/// What the accounts are called, as far as a person needs to tell them apart.
-fn names(accounts: &[Value]) -> String {
-    let name = |account: &Value| {
-        account["user_id"]
-            .as_str()
-            .map(|id| id.chars().take(24).collect::<String>())
-    };
-    let names: Vec<_> = accounts.iter().filter_map(name).collect();
-    names.join(", ")
 }

@@ -5,6 +5,7 @@ mod support;
 mod authz;
 mod capture;
 mod database;
+mod demo;
 mod emulator;
 mod migrations;
 mod mirror;

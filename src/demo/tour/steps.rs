@@ -42,7 +42,10 @@ impl<'a> Steps<'a> {
     pub(super) fn act(&mut self, title: &str, statement: &str) {
         title.clone_into(&mut self.act);
         if !self.json {
-            self.write(&format!("\n{title}\n   {statement}\n"));
+            self.write(&format!(
+                "\n{title}\n  {}\n",
+                statement.replace('\n', "\n  ")
+            ));
         }
     }
 
@@ -107,7 +110,8 @@ impl<'a> Steps<'a> {
             format!("{line}\n")
         } else {
             let mark = if held { '✓' } else { '✗' };
-            format!("   {mark} {name}: {seen} ({})\n", short(took))
+            let colon = if seen.is_empty() { "" } else { ": " };
+            format!("  {mark} {name}{colon}{seen} ({})\n", short(took))
         };
         self.write(&text);
     }
