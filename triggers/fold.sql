@@ -73,11 +73,11 @@ begin
     ),
     -- Comings and goings that this statement sees, but that are for a later fold.
     later as materialized (
-        select distinct k.user_key
+        select k.user_key
         from roster.changes c
         cross join unnest(case when c.op in ('insert', 'delete') then c.user_keys else c.keys_added || c.keys_removed end) k (user_key)
         where c.folded_at is null and c.of_users and c.id not in (select id from change)
-        union all
+        union
         select old.user_key
         from roster.mirror old
         where exists (
@@ -167,6 +167,16 @@ begin
         baseline = m.baseline and excluded.incarnation = m.incarnation,
         look_wanted = m.look_wanted and excluded.incarnation = m.incarnation,
         invite_epoch = case when excluded.incarnation = m.incarnation then m.invite_epoch else 0 end;
+
+    -- A removed account that holds the address of somebody named here has to give it up, though its own key did not change.
+    update roster.mirror m
+    set due = true, due_since = now(), generation = m.generation + 1, lane = 'removal'
+    from roster.changes c
+    cross join unnest(c.user_keys) k (user_key)
+    join roster.desired_users d on d.user_key = k.user_key
+    join roster.accounts a on lower(a.email) = lower(d.email) and a.state <> 'gone' and a.origin <> 'further'
+    where c.id = any (ids) and m.user_key = a.user_key and not m.due
+        and (a.incarnation <> m.incarnation or not exists (select from roster.desired_users own where own.user_key = a.user_key));
 
     update roster.changes set folded_at = clock_timestamp() where id = any (ids);
 

@@ -131,7 +131,10 @@ where a.state = 'linked' and a.blocked and not a.blocked_by_us and not d.blocked
 union all
 select 'invitation unknown', 'invitation_unknown', count(*), (array_agg(i.user_key order by i.user_key))[1:10], max(i.changed_at),
     'The mail may have gone out; it is not sent twice by itself. Ask the person, or: select roster.invite(who);'
-from roster.invitations i where i.state = 'unknown' or i.state = 'sending' and i.changed_at < now() - interval '1 minute' having count(*) > 0
+from roster.invitations i
+-- One that was followed by another is settled.
+join roster.mirror m on m.user_key = i.user_key and m.incarnation = i.incarnation and m.invite_epoch = i.epoch
+where i.state = 'unknown' or i.state = 'sending' and i.changed_at < now() - interval '1 minute' having count(*) > 0
 union all
 select 'id changed by hand', 'auth0_user_id_disputed', count(*), (array_agg(a.user_key order by a.user_key))[1:10], null,
     'The row names another Auth0 account than the one that is linked. Put it back, or: select roster.link(who, auth0_user_id);'

@@ -2,11 +2,19 @@
 
 mod support;
 
+mod adoption;
 mod authz;
 mod capture;
+mod control;
 mod database;
 mod demo;
 mod emulator;
+mod faults;
+mod fold;
+mod guard;
 mod migrations;
 mod mirror;
+mod persons;
+mod plan;
 mod tls;
+mod wake;

@@ -3,6 +3,7 @@
 pub(crate) mod database;
 pub(crate) mod issuer;
 pub(crate) mod sql;
+pub(crate) mod tenant;
 pub(crate) mod world;
 
 pub(crate) use database::Database;

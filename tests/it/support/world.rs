@@ -4,100 +4,25 @@ use std::time::Duration;
 
 use roster::{
     auth0,
-    db::{mirror::Terms, reactors::Settings},
+    db::{
+        changes,
+        connect::Endpoint,
+        mirror::{self, Terms},
+        reactors::Settings,
+    },
     emulator,
     reactor::Reactor,
 };
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Database;
+pub(crate) use super::tenant::{Tenant, client, text};
 
-/// An emulated tenant, served until it is dropped.
-pub(crate) struct Tenant {
-    pub(crate) url: String,
-    http: reqwest::Client,
-    stop: CancellationToken,
-}
-
-impl Tenant {
-    pub(crate) async fn start(options: emulator::Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let stop = CancellationToken::new();
-        tokio::spawn(emulator::serve(listener, options, stop.clone()));
-        Self {
-            url,
-            http: reqwest::Client::new(),
-            stop,
-        }
-    }
-
-    /// Everything there is of `what`: `users`, `mail` or `requests`.
-    pub(crate) async fn list(&self, what: &str) -> Vec<Value> {
-        let url = format!("{}/_emulator/{what}", self.url);
-        let answer = self.http.get(url).send().await.expect("the control face");
-        answer.json().await.expect("a list")
-    }
-
-    /// The one user with this address, if there is one.
-    pub(crate) async fn user(&self, email: &str) -> Option<Value> {
-        let mut users = self.list("users").await;
-        users.retain(|user| user["email"] == email);
-        assert!(
-            users.len() <= 1,
-            "{} accounts have this address",
-            users.len()
-        );
-        users.pop()
-    }
-
-    /// How often a Management API request of this method arrived at a path that begins so.
-    pub(crate) async fn calls(&self, method: &str, path: &str) -> usize {
-        let requests = self.list("requests").await;
-        let matching = |request: &&Value| {
-            request["method"] == method
-                && request["path"]
-                    .as_str()
-                    .is_some_and(|p| p.starts_with(path))
-        };
-        requests.iter().filter(matching).count()
-    }
-
-    /// `POST` to the control face: `faults`, `users`, `options`, …
-    pub(crate) async fn control(&self, what: &str, body: Value) -> Value {
-        let url = format!("{}/_emulator/{what}", self.url);
-        let answer = self
-            .http
-            .post(url)
-            .json(&body)
-            .send()
-            .await
-            .expect("the control face");
-        let status = answer.status();
-        let text = answer.text().await.expect("a body");
-        assert!(status.is_success(), "{what}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
-    }
-
-    /// The next `times` requests on `route`, such as `PATCH /api/v2/users/{id}`, fail in this way.
-    pub(crate) async fn fault(&self, route: &str, kind: &str, times: u32, more: Value) {
-        let mut fault = json!({"route": route, "kind": kind, "times": times});
-        for (key, value) in more.as_object().into_iter().flatten() {
-            fault[key] = value.clone();
-        }
-        self.control("faults", fault).await;
-    }
-}
-
-impl Drop for Tenant {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
+/// How long a story waits for what must come. Only a failing one waits so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Database, tenant and reactor.
 pub(crate) struct World {
@@ -110,17 +35,26 @@ pub(crate) struct World {
 impl World {
     /// In mode `enforce`, with nobody in it.
     pub(crate) async fn new() -> Self {
-        let world = Self::observing().await;
-        world.run("select roster.set_mode('enforce')").await;
-        world.settle().await;
+        Self::with(|_| {}).await
+    }
+
+    /// As [`World::new`], with these settings of the planner.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let world = Self::installed(Database::migrated().await, change).await;
+        world.enforce().await;
         world
     }
 
     /// As installed: in mode `observe`.
     pub(crate) async fn observing() -> Self {
-        let database = Database::migrated().await;
+        Self::installed(Database::migrated().await, |_| {}).await
+    }
+
+    /// In mode `observe`, on a database that is migrated.
+    pub(crate) async fn installed(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
         let tenant = Tenant::start(emulator::Options::default()).await;
-        let reactor = reactor(&database, &tenant);
+        let mut reactor = reactor(&database, client(&tenant, |_| {}), &tenant);
+        change(&mut reactor.settings);
         reactor.register().await.expect("a registered reactor");
         Self {
             sql: database.client().await,
@@ -130,9 +64,43 @@ impl World {
         }
     }
 
+    /// From now on Roster may do everything.
+    pub(crate) async fn enforce(&self) {
+        self.run("select roster.set_mode('enforce')").await;
+        self.settle().await;
+    }
+
+    /// Another reactor on the same database and tenant, such as one that was started after the first one died.
+    pub(crate) async fn another(&self) -> Reactor {
+        self.another_with(|_| {}).await
+    }
+
+    /// As [`World::another`], with these settings of its client.
+    pub(crate) async fn another_with(&self, change: impl FnOnce(&mut auth0::Settings)) -> Reactor {
+        let client = client(&self.tenant, change);
+        let mut another = reactor(&self.database, client, &self.tenant);
+        another.settings = self.reactor.settings.clone();
+        another.register().await.expect("a registered reactor");
+        another
+    }
+
     /// Statements as a DBA would give them.
     pub(crate) async fn run(&self, statements: &str) {
         self.sql.batch_execute(statements).await.expect(statements);
+    }
+
+    /// Users with these addresses; the part before the @ is the name.
+    pub(crate) async fn add(&self, emails: &[&str]) {
+        let insert = "insert into users (email, name) select e, split_part(e, '@', 1) from unnest($1::text[]) e";
+        self.sql.execute(insert, &[&emails]).await.expect(insert);
+    }
+
+    /// `number` users, `user-1@example.test` and on, in one statement.
+    pub(crate) async fn add_many(&self, number: usize) {
+        self.run(&format!(
+            "insert into users (email, name) select format('user-%s@example.test', i), 'User' from generate_series(1, {number}) i"
+        ))
+        .await;
     }
 
     /// The first column of a query, as text.
@@ -143,7 +111,22 @@ impl World {
             .collect()
     }
 
-    /// The reactor folds and works until nothing is due now. Waits for retries are cut short first.
+    /// Whether a query says true.
+    pub(crate) async fn says(&self, query: &str) -> bool {
+        self.sql
+            .query_one(query, &[])
+            .await
+            .expect(query)
+            .get::<_, Option<bool>>(0)
+            == Some(true)
+    }
+
+    /// Waits until a query says true.
+    pub(crate) async fn until(&self, query: &str) {
+        eventually(query, async || self.says(query).await).await;
+    }
+
+    /// The reactor folds and works until nothing is due now.
     pub(crate) async fn settle(&self) {
         self.reactor.settle().await.expect("a settled reactor");
     }
@@ -152,12 +135,27 @@ impl World {
     pub(crate) async fn settle_in_time(&self) {
         for _ in 0..8 {
             self.settle().await;
-            self.run(
-                "update roster.mirror set next_attempt_at = null where due; \
-                 update roster.accounts set call_deadline = now() where call_id is not null",
-            )
-            .await;
+            self.time_passes().await;
         }
+        self.settle().await;
+    }
+
+    /// Every wait ends: for a retry, for a call's deadline, for the lease of a reactor that is gone.
+    pub(crate) async fn time_passes(&self) {
+        self.run(
+            "update roster.mirror set next_attempt_at = null where due; \
+             update roster.mirror set lease_until = now() where lease_until is not null; \
+             update roster.accounts set call_deadline = now() where call_id is not null",
+        )
+        .await;
+    }
+
+    /// Everybody is looked at, as each `sweep.every`, and what is found is done.
+    pub(crate) async fn sweep(&self) {
+        changes::sweep(&self.reactor.pool).await.expect("a sweep");
+        mirror::write_back(&self.reactor.pool, None)
+            .await
+            .expect("ids written back");
         self.settle().await;
     }
 
@@ -166,24 +164,71 @@ impl World {
         self.texts("select user_key || ' ' || action || ' ' || state from roster.plan order by 1")
             .await
     }
+
+    /// `problem code` of every row of `roster.problems`, in order.
+    pub(crate) async fn problems(&self) -> Vec<String> {
+        self.texts("select problem || ' ' || code from roster.problems order by 1")
+            .await
+    }
+
+    /// The reactor's own loop on this endpoint, until it is stopped.
+    pub(crate) fn start(&self, change: impl FnOnce(&mut Reactor)) -> Running {
+        self.start_on(self.database.endpoint(), change)
+    }
+
+    /// As [`World::start`], reaching the database in another way.
+    pub(crate) fn start_on(
+        &self,
+        endpoint: Endpoint,
+        change: impl FnOnce(&mut Reactor),
+    ) -> Running {
+        let mut reactor = self.reactor.clone();
+        reactor.terms.reactor = Uuid::new_v4();
+        reactor.pool = endpoint.pool(8);
+        reactor.poll_interval = Duration::from_secs(3600);
+        reactor.sweep_every = Duration::from_secs(3600);
+        change(&mut reactor);
+        let (id, stop) = (reactor.terms.reactor, CancellationToken::new());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            reactor
+                .run(endpoint, stopped)
+                .await
+                .expect("a reactor that runs");
+        });
+        Running { id, stop, task }
+    }
+}
+
+/// A reactor's own loop at work.
+pub(crate) struct Running {
+    pub(crate) id: Uuid,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops it in order, as SIGTERM would.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("a stop in time")
+            .expect("an orderly end");
+    }
+}
+
+/// Waits until `condition` holds; fails if it does not within the patience of a story.
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let ends = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < ends, "it never came: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A reactor on this database and tenant.
-pub(crate) fn reactor(database: &Database, tenant: &Tenant) -> Reactor {
-    let base_url: url::Url = tenant.url.parse().expect("an URL");
-    let options = emulator::Options::default();
-    let client = auth0::Client::new(auth0::Settings {
-        audience: format!("{}/api/v2/", tenant.url),
-        base_url,
-        client_id: options.m2m.client_id,
-        client_secret: options.m2m.client_secret,
-        connection: options.connection.clone(),
-        invitation_client_id: Some(options.app.client_id),
-        budget_share: 1.0,
-        call_timeout: Duration::from_secs(5),
-        permit_wait: Duration::from_secs(5),
-    })
-    .expect("settings of the emulator");
+fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> Reactor {
     Reactor {
         pool: database.pool(),
         terms: Terms {
@@ -192,10 +237,9 @@ pub(crate) fn reactor(database: &Database, tenant: &Tenant) -> Reactor {
             call_deadline: client.longest_call(),
             invitations_per_minute: 1000,
         },
-        client,
         settings: Settings {
             tenant: tenant.url.clone(),
-            connection: options.connection,
+            connection: client.connection().to_owned(),
             guard_window: 3600.0,
             guard_removals_min: 20,
             guard_removals_share: 0.05,
@@ -205,6 +249,7 @@ pub(crate) fn reactor(database: &Database, tenant: &Tenant) -> Reactor {
             delete_after: None,
             invitation_send: "auth0_email".to_owned(),
         },
+        client,
         poll_interval: Duration::from_secs(2),
         sweep_every: Duration::from_secs(300),
         history_keep: Duration::from_secs(3600),

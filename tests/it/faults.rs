@@ -1,0 +1,358 @@
+//! Auth0 and the network misbehave, reactors die at the worst moment: nothing is lost, made twice or mailed twice.
+
+use std::time::Duration;
+
+use roster::reactor::Reactor;
+use serde_json::{Value, json};
+
+use crate::support::world::{World, eventually};
+
+const CREATE: &str = "POST /api/v2/users";
+const PATCH: &str = "PATCH /api/v2/users/{id}";
+const INVITE: &str = "POST /dbconnections/change_password";
+const ADA: &str = "ada@example.test";
+
+/// One account, one mail, nothing left to do.
+async fn ada_was_made_once(world: &World) {
+    assert_eq!(world.tenant.list("users").await.len(), 1);
+    assert_eq!(world.tenant.account(ADA).await["name"], "ada");
+    assert_eq!(world.tenant.mailed().await, [ADA]);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_is_found_by_its_id() {
+    let world = World::new().await;
+    world.tenant.fault(CREATE, "cut_after", 1, json!({})).await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    assert_eq!(world.tenant.list("users").await.len(), 1);
+    assert_eq!(world.tenant.mailed().await, Vec::<String>::new());
+    world.settle_in_time().await;
+    ada_was_made_once(&world).await;
+    assert_eq!(world.tenant.calls("POST", "/api/v2/users").await, 1);
+    assert_eq!(world.tenant.calls("GET", "/api/v2/users/").await, 1);
+}
+
+#[tokio::test]
+async fn a_create_that_never_arrived_is_made_later_and_once() {
+    let world = World::new().await;
+    world.tenant.fault(CREATE, "cut_before", 2, json!({})).await;
+    world.add(&[ADA]).await;
+    world.settle_in_time().await;
+    ada_was_made_once(&world).await;
+    let tries = world.tenant.requests("POST", "/api/v2/users").await;
+    let ids: Vec<&Value> = tries.iter().map(|r| &r["body"]["user_id"]).collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| *id == ids[0]), "the id stays: {ids:?}");
+}
+
+#[tokio::test]
+async fn a_change_arrives_whatever_happened_to_the_first_tries() {
+    for (kind, more) in [
+        ("cut_after", json!({})),
+        ("cut_before", json!({})),
+        ("status", json!({"status": 500})),
+        ("status", json!({"status": 503})),
+        ("status", json!({"status": 502, "body": {}})),
+    ] {
+        let world = World::new().await;
+        world.add(&[ADA]).await;
+        world.settle().await;
+        world.tenant.fault(PATCH, kind, 2, more).await;
+        world.run("update users set role = 'Admin'").await;
+        world.settle_in_time().await;
+        let user = world.tenant.account(ADA).await;
+        assert_eq!(user["app_metadata"]["role"], "Admin", "{kind}");
+        ada_was_made_once(&world).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_block_is_looked_at_and_not_taken_for_done() {
+    let world = World::new().await;
+    world.add(&[ADA, "keep@example.test"]).await;
+    world.settle().await;
+    world.tenant.fault(PATCH, "cut_before", 1, json!({})).await;
+    world
+        .run("delete from users where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["blocked"], true);
+    // It is Roster's own block, so it is lifted when the person returns; also where the answer to the block was lost.
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.tenant.fault(PATCH, "cut_after", 1, json!({})).await;
+    world.run("update users set blocked = true").await;
+    world.settle_in_time().await;
+    world.run("update users set blocked = false").await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["blocked"], false);
+}
+
+#[tokio::test]
+async fn a_change_that_takes_longer_than_its_deadline_is_looked_at() {
+    let mut world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.reactor = world
+        .another_with(|client| client.call_timeout = Duration::from_millis(300))
+        .await;
+    let slow = json!({"delay_ms": 2000});
+    world.tenant.fault(PATCH, "delay", 1, slow).await;
+    world.run("update users set role = 'Admin'").await;
+    world.settle().await;
+    assert_eq!(
+        world.plan().await,
+        ["1 look waiting"],
+        "perhaps it was applied"
+    );
+    world.settle_in_time().await;
+    assert_eq!(
+        world.tenant.account(ADA).await["app_metadata"]["role"],
+        "Admin"
+    );
+    ada_was_made_once(&world).await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_says_too_many_is_waited_for_and_everything_arrives() {
+    for headers in [json!({"retry-after": "1"}), json!({})] {
+        let world = World::new().await;
+        let refusal = json!({"status": 429, "headers": headers});
+        world.tenant.fault(CREATE, "status", 3, refusal).await;
+        world.add_many(10).await;
+        let running = world.start(|_| {});
+        let everybody = "select count(*) = 10 from users where auth0_user_id is not null";
+        world.until(everybody).await;
+        world
+            .until("select not bool_or(due) from roster.mirror")
+            .await;
+        running.stop().await;
+        assert_eq!(world.tenant.list("users").await.len(), 10);
+        assert_eq!(world.tenant.list("mail").await.len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_small_rate_limit_is_kept_and_everything_arrives() {
+    let world = World::new().await;
+    let plan = json!({"plan": "essentials"});
+    world.tenant.control("options", plan).await;
+    world.add_many(30).await;
+    let running = world.start(|_| {});
+    let everybody = "select count(*) = 30 from users where auth0_user_id is not null";
+    world.until(everybody).await;
+    running.stop().await;
+    let creates = world.tenant.requests("POST", "/api/v2/users").await;
+    let refused = creates.iter().filter(|r| r["status"] == 429).count();
+    assert_eq!(creates.len() - refused, 30);
+    assert!(refused <= 5, "{refused} of {} were refused", creates.len());
+}
+
+#[tokio::test]
+async fn refused_credentials_are_told_and_work_resumes_once_they_are_right() {
+    let mut world = World::new().await;
+    let refusal = json!({"status": 401, "body": {"error": "access_denied", "error_description": "Unauthorized"}});
+    world
+        .tenant
+        .fault("POST /oauth/token", "status", 1000, refusal)
+        .await;
+    world.add(&[ADA, "bob@example.test"]).await;
+    world.settle_in_time().await;
+    let problems = world.problems().await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let told = "select users || ' ' || problem || ': ' || advice from roster.problems";
+    assert_eq!(
+        world.texts(told).await,
+        ["2 failing: The tenant or the credentials refuse the call. Run: roster doctor"]
+    );
+    // Two users and many tries, yet the token endpoint is left in peace.
+    assert_eq!(world.tenant.calls("POST", "/oauth/token").await, 1);
+    world.tenant.mend().await;
+    world.reactor = world.another().await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_invitation_whose_answer_was_lost_is_never_sent_again_by_itself() {
+    let world = World::new().await;
+    world.tenant.fault(INVITE, "cut_after", 1, json!({})).await;
+    world.add(&[ADA]).await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    assert_eq!(world.tenant.mailed().await, [ADA]);
+    assert_eq!(world.plan().await, ["1 invite parked"]);
+    assert_eq!(
+        world.problems().await,
+        ["invitation unknown invitation_unknown"]
+    );
+    // It does not stand in the way of other changes.
+    world.run("update users set role = 'Admin'").await;
+    world.settle().await;
+    assert_eq!(
+        world.tenant.account(ADA).await["app_metadata"]["role"],
+        "Admin"
+    );
+    world.run("select roster.invite('ada@example.test')").await;
+    world.settle().await;
+    assert_eq!(world.tenant.mailed().await, [ADA, ADA]);
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_invitation_that_was_surely_not_sent_is_sent_later() {
+    let world = World::new().await;
+    let refusal = json!({"status": 429});
+    world.tenant.fault(INVITE, "status", 1, refusal).await;
+    world.add(&[ADA]).await;
+    world.settle_in_time().await;
+    ada_was_made_once(&world).await;
+}
+
+/// A reactor that dies when Auth0 has applied its call of this kind and before the answer is recorded.
+async fn dies_before_it_records(world: &World, reactor: Reactor, applied: impl AsyncFn() -> bool) {
+    let works = tokio::spawn(async move { reactor.settle().await });
+    let in_flight = "select exists (select from roster.accounts where call_id is not null) \
+        or exists (select from roster.invitations where state = 'sending')";
+    world.until(in_flight).await;
+    // Whoever holds the row keeps the answer from being recorded.
+    let editor = world.database.client().await;
+    editor
+        .batch_execute("begin; select from roster.mirror for update")
+        .await
+        .expect("held rows");
+    eventually("the call is applied", applied).await;
+    works.abort();
+    assert!(works.await.expect_err("died").is_cancelled());
+    editor.batch_execute("rollback").await.expect("let go");
+}
+
+#[tokio::test]
+async fn a_reactor_that_dies_between_a_create_and_its_record_is_succeeded_without_a_second_account()
+{
+    let world = World::new().await;
+    let slow = json!({"delay_ms": 300});
+    world.tenant.fault(CREATE, "delay", 1, slow).await;
+    world.add(&[ADA]).await;
+    dies_before_it_records(&world, world.reactor.clone(), async || {
+        world.tenant.user(ADA).await.is_some()
+    })
+    .await;
+    // Before the deadline nobody does anything: the call might still be under way.
+    let another = world.another().await;
+    another.settle().await.expect("nothing to do");
+    assert_eq!(world.tenant.calls("GET", "/api/v2/users/").await, 0);
+    world.time_passes().await;
+    another.settle().await.expect("settled");
+    ada_was_made_once(&world).await;
+    assert_eq!(world.tenant.calls("POST", "/api/v2/users").await, 1);
+}
+
+#[tokio::test]
+async fn a_reactor_that_dies_before_its_call_arrives_is_succeeded() {
+    let world = World::new().await;
+    let slow = json!({"delay_ms": 60_000});
+    world.tenant.fault(CREATE, "delay", 1, slow).await;
+    world.add(&[ADA]).await;
+    let reactor = world.reactor.clone();
+    let works = tokio::spawn(async move { reactor.settle().await });
+    world
+        .until("select bool_or(call_id is not null) from roster.accounts")
+        .await;
+    works.abort();
+    assert!(works.await.expect_err("died").is_cancelled());
+    world.time_passes().await;
+    let another = world.another().await;
+    another.settle().await.expect("settled");
+    ada_was_made_once(&world).await;
+}
+
+#[tokio::test]
+async fn a_reactor_that_dies_over_an_invitation_leaves_it_unknown_and_not_sent_twice() {
+    let world = World::new().await;
+    let slow = json!({"delay_ms": 300});
+    world.tenant.fault(INVITE, "delay", 1, slow).await;
+    world.add(&[ADA]).await;
+    dies_before_it_records(&world, world.reactor.clone(), async || {
+        world.tenant.mailed().await.len() == 1
+    })
+    .await;
+    world.time_passes().await;
+    world
+        .run("update roster.invitations set changed_at = now() - interval '2 minutes'")
+        .await;
+    let another = world.another().await;
+    another.settle().await.expect("settled");
+    assert_eq!(world.tenant.mailed().await, [ADA]);
+    assert_eq!(
+        world.problems().await,
+        ["invitation unknown invitation_unknown"]
+    );
+}
+
+#[tokio::test]
+async fn a_late_result_is_refused_after_the_lease_was_taken_over() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    let slow = json!({"delay_ms": 700});
+    world.tenant.fault(PATCH, "delay", 1, slow).await;
+    world.run("update users set role = 'Admin'").await;
+    let late = world.reactor.clone();
+    let late_id = late.terms.reactor;
+    let works = tokio::spawn(async move { late.settle().await });
+    world
+        .until("select bool_or(call_id is not null) from roster.accounts")
+        .await;
+    world
+        .run("update roster.mirror set lease_until = now()")
+        .await;
+    let another = world.another().await;
+    another.settle().await.expect("settled");
+    works.await.expect("alive").expect("settled");
+    let by_late = format!(
+        "select action from roster.attempts where reactor = '{late_id}' and action = 'update'"
+    );
+    assert_eq!(world.texts(&by_late).await, Vec::<String>::new());
+    assert!(
+        world
+            .says("select bool_or(call_id is not null) from roster.accounts")
+            .await,
+        "the call still counts as unanswered"
+    );
+    world.time_passes().await;
+    another.settle().await.expect("settled");
+    assert_eq!(
+        world.tenant.account(ADA).await["app_metadata"]["role"],
+        "Admin"
+    );
+    assert_eq!(world.tenant.patches().await.len(), 1);
+    ada_was_made_once(&world).await;
+}
+
+#[tokio::test]
+async fn two_reactors_share_a_hundred_new_rows_and_do_none_twice() {
+    let world = World::new().await;
+    let slow = json!({"delay_ms": 20});
+    world.tenant.fault(CREATE, "delay", 100, slow).await;
+    world.add_many(100).await;
+    let another = world.another().await;
+    let (one, two) = tokio::join!(world.reactor.settle(), another.settle());
+    one.and(two).expect("settled");
+    world.settle().await;
+    assert_eq!(world.tenant.list("users").await.len(), 100);
+    assert_eq!(world.tenant.calls("POST", "/api/v2/users").await, 100);
+    let mut mailed = world.tenant.mailed().await;
+    mailed.sort();
+    mailed.dedup();
+    assert_eq!(mailed.len(), 100);
+    assert_eq!(world.tenant.list("mail").await.len(), 100);
+    let workers = "select distinct reactor::text from roster.attempts where action = 'create'";
+    assert_eq!(world.texts(workers).await.len(), 2, "both worked");
+    // Each of them fetched one token, for all its calls.
+    assert_eq!(world.tenant.calls("POST", "/oauth/token").await, 2);
+}

@@ -1,0 +1,196 @@
+//! Removal is the dangerous direction: more of it than a routine day's worth waits for a person.
+
+use roster::db::reactors::Settings;
+
+use crate::support::world::World;
+
+/// So many users with accounts.
+async fn with_users(number: usize, change: impl FnOnce(&mut Settings)) -> World {
+    let world = World::with(change).await;
+    world.add_many(number).await;
+    world.settle().await;
+    assert_eq!(world.tenant.list("users").await.len(), number);
+    world
+}
+
+async fn blocked(world: &World) -> usize {
+    let users = world.tenant.list("users").await;
+    users.iter().filter(|user| user["blocked"] == true).count()
+}
+
+async fn held(world: &World) -> String {
+    world
+        .texts("select count(*)::text from roster.held")
+        .await
+        .remove(0)
+}
+
+#[tokio::test]
+async fn twenty_deletions_pass() {
+    let world = with_users(40, |_| {}).await;
+    world.run("delete from users where id <= 20").await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 20);
+    // One by one they count together within the window.
+    world.run("delete from users where id = 21").await;
+    world.settle_in_time().await;
+    assert_eq!(blocked(&world).await, 20);
+    assert_eq!(held(&world).await, "1");
+}
+
+#[tokio::test]
+async fn thirty_deletions_are_held_until_a_person_releases_them() {
+    let world = with_users(40, |_| {}).await;
+    world.run("delete from users where id <= 30").await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    assert_eq!(blocked(&world).await, 0);
+    assert_eq!(held(&world).await, "30");
+    // Work for the others goes on meanwhile.
+    world
+        .run("update users set role = 'Admin' where id = 40")
+        .await;
+    world.settle().await;
+    assert_eq!(
+        world.tenant.account("user-40@example.test").await["app_metadata"]["role"],
+        "Admin"
+    );
+    world.run("select roster.release_held('all')").await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 30);
+    assert_eq!(held(&world).await, "0");
+}
+
+#[tokio::test]
+async fn a_person_who_returns_leaves_the_held_by_itself() {
+    let world = with_users(40, |_| {}).await;
+    world.run("delete from users where id <= 30").await;
+    world.settle().await;
+    world.add(&["user-1@example.test"]).await;
+    world.settle().await;
+    assert_eq!(held(&world).await, "29");
+    world.run("select roster.release_held('all')").await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 29);
+    assert_eq!(world.tenant.list("users").await.len(), 40);
+}
+
+#[tokio::test]
+async fn discarded_removals_keep_the_accounts_until_the_rows_change_again() {
+    let world = with_users(40, |_| {}).await;
+    world.run("delete from users where id <= 30").await;
+    world.settle().await;
+    world.run("select roster.discard_held('all')").await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    assert_eq!(blocked(&world).await, 0);
+    let kept = "select count(*)::text from roster.plan where state = 'kept'";
+    assert_eq!(world.texts(kept).await, ["30"]);
+    // The row of one of them comes, and goes again: that is news, and one removal is routine.
+    world.add(&["user-1@example.test"]).await;
+    world.settle().await;
+    world
+        .run("delete from users where email = 'user-1@example.test'")
+        .await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 1);
+    assert_eq!(
+        world.tenant.account("user-1@example.test").await["blocked"],
+        true
+    );
+}
+
+#[tokio::test]
+async fn blocking_many_by_the_column_or_the_scope_is_held_as_well() {
+    let world = with_users(40, |_| {}).await;
+    world
+        .run("update users set blocked = true where id <= 30")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(
+        (blocked(&world).await, held(&world).await),
+        (0, "30".into())
+    );
+    world
+        .run("update users set blocked = false where id <= 30")
+        .await;
+    world.settle().await;
+    assert_eq!(held(&world).await, "0");
+}
+
+#[tokio::test]
+async fn truncate_and_an_emptied_table_are_held_whatever_their_number() {
+    for statement in ["truncate users cascade", "delete from users"] {
+        let world = with_users(3, |_| {}).await;
+        world.run(statement).await;
+        world.settle_in_time().await;
+        world.sweep().await;
+        assert_eq!(blocked(&world).await, 0, "{statement}");
+        assert_eq!(held(&world).await, "3", "{statement}");
+        world.run("select roster.release_held('all')").await;
+        world.settle().await;
+        assert_eq!(blocked(&world).await, 3, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_filled_again_after_truncate_blocks_nobody() {
+    let world = with_users(3, |_| {}).await;
+    world.run("truncate users restart identity cascade").await;
+    world.settle().await;
+    world.add_many(3).await;
+    world.settle_in_time().await;
+    assert_eq!(blocked(&world).await, 0);
+    assert_eq!(held(&world).await, "0");
+    assert_eq!(world.tenant.list("users").await.len(), 3);
+    assert_eq!(world.tenant.list("mail").await.len(), 3);
+}
+
+#[tokio::test]
+async fn protected_users_are_held_one_by_one() {
+    let protect =
+        |settings: &mut Settings| settings.guard_protected = vec!["user-1@example.test".into()];
+    let world = with_users(5, protect).await;
+    world.run("delete from users where id <= 2").await;
+    world.settle_in_time().await;
+    assert_eq!((blocked(&world).await, held(&world).await), (1, "1".into()));
+    world
+        .run("select roster.release_held('user-1@example.test')")
+        .await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 2);
+}
+
+#[tokio::test]
+async fn the_last_administrators_are_held() {
+    let guard = |settings: &mut Settings| {
+        settings.guard_min_admins = 2;
+        settings.guard_admin_role = Some("Admin".into());
+    };
+    let world = with_users(5, guard).await;
+    world
+        .run("update users set role = 'Admin' where id <= 3")
+        .await;
+    world.settle().await;
+    world.run("delete from users where id = 1").await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 1, "two remain");
+    world.run("delete from users where id = 2").await;
+    world.settle_in_time().await;
+    assert_eq!((blocked(&world).await, held(&world).await), (1, "1".into()));
+}
+
+#[tokio::test]
+async fn a_protected_user_held_does_not_hold_a_single_firing() {
+    let protect =
+        |settings: &mut Settings| settings.guard_protected = vec!["user-1@example.test".into()];
+    let world = with_users(5, protect).await;
+    world.run("delete from users where id = 1").await;
+    world.settle().await;
+    world.run("delete from users where id = 5").await;
+    world.settle().await;
+    assert_eq!(
+        world.tenant.account("user-5@example.test").await["blocked"],
+        true
+    );
+}

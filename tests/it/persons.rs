@@ -1,0 +1,362 @@
+//! Who is the same person: rows that go and come back, keys and addresses that change hands, accounts that are there already.
+
+use serde_json::{Value, json};
+
+use crate::support::world::{World, text};
+
+/// Ada has an account; Keep stays, so that the table is never empty.
+async fn with_ada() -> (World, Value) {
+    let world = World::new().await;
+    world.add(&["ada@example.test", "keep@example.test"]).await;
+    world.settle().await;
+    let ada = world.tenant.account("ada@example.test").await;
+    world.tenant.forget_requests().await;
+    (world, ada)
+}
+
+const DELETE_ADA: &str = "delete from users where email = 'ada@example.test'";
+
+async fn by_id(world: &World, id: &Value) -> Value {
+    let users = world.tenant.list("users").await;
+    let found = users.into_iter().find(|user| user["user_id"] == *id);
+    found.expect("an account with this id")
+}
+
+#[tokio::test]
+async fn a_deleted_row_is_blocked_and_never_deleted() {
+    let (world, ada) = with_ada().await;
+    world.run(DELETE_ADA).await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    let user = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(user["blocked"], true);
+    assert_eq!(user["email"], "ada@example.test");
+    assert_eq!(world.tenant.patches().await, [json!({"blocked": true})]);
+    assert_eq!(world.tenant.calls("DELETE", "/api/v2").await, 0);
+}
+
+#[tokio::test]
+async fn a_blocked_account_is_deleted_when_its_time_is_over_if_roster_made_it() {
+    let world = World::with(|settings| settings.delete_after = Some(3600.0)).await;
+    let adopted = json!({"email": "old@example.test", "email_verified": true});
+    world.tenant.has(adopted).await;
+    world
+        .add(&["old@example.test", "ada@example.test", "keep@example.test"])
+        .await;
+    world.settle().await;
+    world
+        .run("delete from users where email <> 'keep@example.test'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.calls("DELETE", "/api/v2").await, 0);
+    world
+        .run(
+            "update roster.mirror set removed_at = removed_at - interval '2 hours'; \
+             update roster.accounts set removed_at = removed_at - interval '2 hours'",
+        )
+        .await;
+    world.sweep().await;
+    assert_eq!(world.tenant.calls("DELETE", "/api/v2").await, 1);
+    assert!(world.tenant.user("ada@example.test").await.is_none());
+    let old = world.tenant.account("old@example.test").await;
+    assert_eq!(old["blocked"], true);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_row_that_returns_with_another_key_takes_its_account_over() {
+    let (world, ada) = with_ada().await;
+    world.run(DELETE_ADA).await;
+    world.settle().await;
+    world.add(&["ADA@Example.Test"]).await;
+    world.settle().await;
+    let back = world.tenant.account("ada@example.test").await;
+    assert_eq!(back["user_id"], ada["user_id"]);
+    assert_eq!(back["blocked"], false);
+    assert_eq!(world.tenant.calls("POST", "/api/v2/users").await, 0);
+    assert_eq!(world.tenant.list("mail").await.len(), 2);
+    // And the id is written into the new row.
+    assert_eq!(
+        world
+            .texts("select auth0_user_id from users where email = 'ADA@Example.Test'")
+            .await,
+        [text(&ada["user_id"])]
+    );
+}
+
+#[tokio::test]
+async fn a_row_replaced_in_one_transaction_is_not_even_blocked() {
+    let (world, ada) = with_ada().await;
+    world
+        .run(&format!("begin; {DELETE_ADA}; insert into users (email, name) values ('ada@example.test', 'Ada King'); commit"))
+        .await;
+    world.settle().await;
+    let user = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(user["name"], "Ada King");
+    assert_eq!(user["blocked"], Value::Null);
+    assert_eq!(world.tenant.patches().await.len(), 1);
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_changed_primary_key_keeps_the_account() {
+    let (world, ada) = with_ada().await;
+    world
+        .run("update users set id = 4711, name = 'Ada King' where email = 'ada@example.test'")
+        .await;
+    world.settle().await;
+    let user = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(user["name"], "Ada King");
+    assert_eq!(user["blocked"], Value::Null);
+    assert_eq!(world.tenant.calls("POST", "/api/v2/users").await, 0);
+}
+
+#[tokio::test]
+async fn a_recycled_key_means_another_person() {
+    let (world, ada) = with_ada().await;
+    let key = &world
+        .texts("select id::text from users where email = 'ada@example.test'")
+        .await[0];
+    world.run(DELETE_ADA).await;
+    world.settle().await;
+    world
+        .run(&format!(
+            "insert into users (id, email) values ({key}, 'eve@example.test')"
+        ))
+        .await;
+    world.settle().await;
+    let old = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(old["blocked"], true);
+    assert_eq!(old["email"], "ada@example.test");
+    let eve = world.tenant.account("eve@example.test").await;
+    assert_eq!(eve["blocked"], Value::Null);
+    assert_eq!(
+        world.tenant.mailed().await.last().map(String::as_str),
+        Some("eve@example.test")
+    );
+    assert_eq!(world.tenant.list("users").await.len(), 3);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_recycled_key_means_another_person_also_when_nobody_looked_in_between() {
+    let (world, ada) = with_ada().await;
+    let key = &world
+        .texts("select id::text from users where email = 'ada@example.test'")
+        .await[0];
+    world.run(DELETE_ADA).await;
+    world
+        .run(&format!(
+            "insert into users (id, email) values ({key}, 'eve@example.test')"
+        ))
+        .await;
+    world.settle().await;
+    assert_eq!(by_id(&world, &ada["user_id"]).await["blocked"], true);
+    let eve = world.tenant.account("eve@example.test").await;
+    assert_ne!(eve["user_id"], ada["user_id"]);
+}
+
+#[tokio::test]
+async fn two_people_may_exchange_their_addresses() {
+    let (world, ada) = with_ada().await;
+    let keep = world.tenant.account("keep@example.test").await;
+    world
+        .run(
+            "begin; update users set email = 'x' where email = 'ada@example.test'; \
+             update users set email = 'ada@example.test' where email = 'keep@example.test'; \
+             update users set email = 'keep@example.test' where email = 'x'; commit",
+        )
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(
+        by_id(&world, &ada["user_id"]).await["email"],
+        "keep@example.test"
+    );
+    assert_eq!(
+        by_id(&world, &keep["user_id"]).await["email"],
+        "ada@example.test"
+    );
+    assert_eq!(world.tenant.patches().await.len(), 3);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_address_handed_on_waits_for_the_one_who_has_it() {
+    let (world, ada) = with_ada().await;
+    world
+        .run(
+            "begin; update users set email = 'new@example.test' where email = 'ada@example.test'; \
+             update users set email = 'ada@example.test' where email = 'keep@example.test'; commit",
+        )
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(
+        by_id(&world, &ada["user_id"]).await["email"],
+        "new@example.test"
+    );
+    assert_eq!(
+        world.tenant.account("ada@example.test").await["name"],
+        "keep"
+    );
+    assert_eq!(world.tenant.patches().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_removed_account_gives_its_address_up_to_somebody_who_is_there() {
+    let (world, ada) = with_ada().await;
+    world.run(DELETE_ADA).await;
+    world.settle().await;
+    world
+        .run("update users set email = 'ada@example.test' where email = 'keep@example.test'")
+        .await;
+    world.settle_in_time().await;
+    let old = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(old["blocked"], true);
+    assert!(
+        text(&old["email"]).ends_with("@roster.invalid"),
+        "{}",
+        old["email"]
+    );
+    let keep = world.tenant.account("ada@example.test").await;
+    assert_eq!(keep["name"], "keep");
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_verified_account_that_is_there_already_becomes_the_users() {
+    let world = World::new().await;
+    let there = json!({"email": "ada@example.test", "email_verified": true, "app_metadata": {"billing": 7}});
+    let id = world.tenant.has(there).await;
+    world.add(&["Ada@example.test"]).await;
+    world.settle_in_time().await;
+    let user = world.tenant.account("ada@example.test").await;
+    assert_eq!(user["user_id"], *id);
+    assert_eq!(
+        user["app_metadata"],
+        json!({"billing": 7, "role": "Artist", "permissions": []})
+    );
+    assert_eq!(
+        world.texts("select auth0_user_id from users").await,
+        [id],
+        "the id is written back"
+    );
+    assert_eq!(world.tenant.mailed().await, Vec::<String>::new());
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_unverified_account_is_disputed_until_a_person_links_it() {
+    let world = World::new().await;
+    let id = world
+        .tenant
+        .has(json!({"email": "ada@example.test", "name": "Nobody"}))
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    assert_eq!(
+        world.tenant.account("ada@example.test").await["name"],
+        "Nobody"
+    );
+    assert_eq!(world.problems().await, ["disputed account_unverified"]);
+    let states = world.texts("select state from roster.plan").await;
+    assert_eq!(states, ["disputed"]);
+    world
+        .run(&format!("select roster.link('ada@example.test', '{id}')"))
+        .await;
+    world.settle().await;
+    assert_eq!(
+        world.tenant.account("ada@example.test").await["name"],
+        "ada"
+    );
+    assert_eq!(world.problems().await, Vec::<String>::new());
+    assert_eq!(world.tenant.list("users").await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_accounts_with_the_address_are_disputed() {
+    let world = World::new().await;
+    for id in ["auth0|one", "auth0|two"] {
+        let there = json!({"user_id": id, "email": "ada@example.test", "email_verified": true});
+        world.tenant.has(there).await;
+    }
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    assert_eq!(world.problems().await, ["disputed accounts_double"]);
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    assert_eq!(world.tenant.patches().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_google_account_attached_at_login_gets_the_role_and_the_block() {
+    let (world, _) = with_ada().await;
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    let google = world.tenant.has(google).await;
+    world
+        .run(&format!(
+            "select roster.follow((select user_key from roster.desired_users where email = 'ada@example.test'), '{google}', 'ada@example.test')"
+        ))
+        .await;
+    world.settle().await;
+    let id = json!(google);
+    let user = by_id(&world, &id).await;
+    assert_eq!(user["app_metadata"]["role"], "Artist");
+    world
+        .run("update users set role = 'Admin', name = 'Ada King', email = 'king@example.test' where email = 'ada@example.test'")
+        .await;
+    world.settle().await;
+    let user = by_id(&world, &id).await;
+    assert_eq!(user["app_metadata"]["role"], "Admin");
+    assert_eq!(
+        user["email"], "ada@example.test",
+        "it is Google's to change"
+    );
+    world
+        .run("update users set blocked = true where email = 'king@example.test'")
+        .await;
+    world.settle().await;
+    assert_eq!(by_id(&world, &id).await["blocked"], true);
+    let own = world.tenant.account("king@example.test").await;
+    assert_eq!(own["blocked"], true);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_google_account_beside_the_taken_address_follows_as_well() {
+    let world = World::new().await;
+    let own = json!({"email": "ada@example.test", "email_verified": true});
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    world.tenant.has(own).await;
+    let google = json!(world.tenant.has(google).await);
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    let users = world.tenant.list("users").await;
+    assert_eq!(users.len(), 2);
+    for user in users {
+        assert_eq!(user["app_metadata"]["role"], "Artist");
+    }
+    world
+        .run("delete from users; insert into users (email) values ('keep@example.test')")
+        .await;
+    world.settle().await;
+    assert_eq!(by_id(&world, &google).await["blocked"], true);
+}
+
+#[tokio::test]
+async fn an_account_deleted_in_auth0_is_made_again() {
+    let (world, ada) = with_ada().await;
+    let client = &world.reactor.client;
+    let id = roster::user::Auth0UserId(text(&ada["user_id"]));
+    client.delete_user(&id).await.expect("deleted by somebody");
+    world
+        .run("update users set name = 'Ada King' where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    let user = world.tenant.account("ada@example.test").await;
+    assert_eq!(user["name"], "Ada King");
+    assert_eq!(
+        user["user_id"], ada["user_id"],
+        "under the id that is linked"
+    );
+}

@@ -1,0 +1,184 @@
+//! An emulated tenant behind HTTP, and what stories ask of it.
+
+use roster::{
+    auth0::{self, Patch},
+    emulator,
+    user::Auth0UserId,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// An emulated tenant, served until it is dropped.
+pub(crate) struct Tenant {
+    pub(crate) url: String,
+    http: reqwest::Client,
+    stop: CancellationToken,
+}
+
+impl Tenant {
+    pub(crate) async fn start(options: emulator::Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let stop = CancellationToken::new();
+        tokio::spawn(emulator::serve(listener, options, stop.clone()));
+        Self {
+            url,
+            http: reqwest::Client::new(),
+            stop,
+        }
+    }
+
+    /// Everything there is of `what`: `users`, `mail` or `requests`.
+    pub(crate) async fn list(&self, what: &str) -> Vec<Value> {
+        let url = format!("{}/_emulator/{what}", self.url);
+        let answer = self.http.get(url).send().await.expect("the control face");
+        answer.json().await.expect("a list")
+    }
+
+    /// The one user with this address, if there is one.
+    pub(crate) async fn user(&self, email: &str) -> Option<Value> {
+        let mut users = self.list("users").await;
+        users.retain(|user| user["email"] == email);
+        assert!(
+            users.len() <= 1,
+            "{} accounts have this address",
+            users.len()
+        );
+        users.pop()
+    }
+
+    /// The one user with this address, who is there.
+    pub(crate) async fn account(&self, email: &str) -> Value {
+        self.user(email).await.expect("an account")
+    }
+
+    /// To whom mails went, in order.
+    pub(crate) async fn mailed(&self) -> Vec<String> {
+        let mails = self.list("mail").await;
+        mails.iter().map(|mail| text(&mail["to"])).collect()
+    }
+
+    /// The Management API's and the token endpoint's requests of this method at a path that begins so, in order.
+    pub(crate) async fn requests(&self, method: &str, path: &str) -> Vec<Value> {
+        let mut requests = self.list("requests").await;
+        requests.retain(|request| {
+            request["method"] == method
+                && request["path"]
+                    .as_str()
+                    .is_some_and(|p| p.starts_with(path))
+        });
+        requests
+    }
+
+    /// How often a request of this method arrived at a path that begins so.
+    pub(crate) async fn calls(&self, method: &str, path: &str) -> usize {
+        self.requests(method, path).await.len()
+    }
+
+    /// The bodies of all PATCH requests, in order.
+    pub(crate) async fn patches(&self) -> Vec<Value> {
+        let patches = self.requests("PATCH", "/api/v2/users/").await;
+        patches
+            .into_iter()
+            .map(|mut request| request["body"].take())
+            .collect()
+    }
+
+    /// How many requests could have changed a user.
+    pub(crate) async fn writes(&self) -> usize {
+        let mut writes = self.calls("POST", "/dbconnections").await;
+        for method in ["POST", "PATCH", "PUT", "DELETE"] {
+            writes += self.calls(method, "/api/v2").await;
+        }
+        writes
+    }
+
+    /// The log of requests begins anew.
+    pub(crate) async fn forget_requests(&self) {
+        let url = format!("{}/_emulator/requests", self.url);
+        self.http
+            .delete(url)
+            .send()
+            .await
+            .expect("the control face");
+    }
+
+    /// No more faults.
+    pub(crate) async fn mend(&self) {
+        let url = format!("{}/_emulator/faults", self.url);
+        self.http
+            .delete(url)
+            .send()
+            .await
+            .expect("the control face");
+    }
+
+    /// `POST` to the control face: `faults`, `users`, `options`, …
+    pub(crate) async fn control(&self, what: &str, body: Value) -> Value {
+        let url = format!("{}/_emulator/{what}", self.url);
+        let answer = self
+            .http
+            .post(url)
+            .json(&body)
+            .send()
+            .await
+            .expect("the control face");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{what}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Somebody was there already; gives the id.
+    pub(crate) async fn has(&self, user: Value) -> String {
+        text(&self.control("users", user).await["user_id"])
+    }
+
+    /// The next `times` requests on `route`, such as `PATCH /api/v2/users/{id}`, fail in this way.
+    pub(crate) async fn fault(&self, route: &str, kind: &str, times: u32, more: Value) {
+        let mut fault = json!({"route": route, "kind": kind, "times": times});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            fault[key] = value.clone();
+        }
+        self.control("faults", fault).await;
+    }
+
+    /// Somebody else than Roster changes an account, at the dashboard or with a program of theirs.
+    pub(crate) async fn somebody_patches(&self, email: &str, patch: Patch) {
+        let id = Auth0UserId(text(&self.account(email).await["user_id"]));
+        client(self, |_| {})
+            .update_user(&id, &patch)
+            .await
+            .expect("a change by somebody else");
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A client of this tenant with short deadlines, and what `change` makes of its settings.
+pub(crate) fn client(tenant: &Tenant, change: impl FnOnce(&mut auth0::Settings)) -> auth0::Client {
+    let options = emulator::Options::default();
+    let mut settings = auth0::Settings {
+        audience: format!("{}/api/v2/", tenant.url),
+        base_url: tenant.url.parse().expect("an URL"),
+        client_id: options.m2m.client_id,
+        client_secret: options.m2m.client_secret,
+        connection: options.connection,
+        invitation_client_id: Some(options.app.client_id),
+        budget_share: 1.0,
+        call_timeout: std::time::Duration::from_secs(5),
+        permit_wait: std::time::Duration::from_secs(5),
+    };
+    change(&mut settings);
+    auth0::Client::new(settings).expect("settings of the emulator")
+}
+
+/// A JSON string as it is.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
