@@ -140,7 +140,7 @@ fn line(set: &Set, welcome: &Welcome) -> serde_json::Value {
 /// The token stands in a file, since on a line it would fill half a screen.
 fn curl(set: &Set, welcome: &Welcome) -> String {
     format!(
-        "curl -H @{} {}",
+        "curl -s -H @{} {}",
         welcome.header.display(),
         set.application.me_url()
     )

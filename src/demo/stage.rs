@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -86,11 +87,11 @@ impl<'a> Stage<'a> {
         let (options, stop) = (setup.tenant.clone(), CancellationToken::new());
         let serve = emulator::serve(listener, options, stop.clone());
         self.start("the Auth0 emulator", stop, async { Ok(serve.await?) });
-        let variables = BTreeMap::from([
+        let found = BTreeMap::from([
             ("DATABASE_URL".to_owned(), database_url.clone()),
             ("ROSTER__AUTH0__BASE_URL".to_owned(), tenant_url.clone()),
         ]);
-        let config = config(&variables)?;
+        let config = config(&found)?;
         let tenant = Tenant::new(tenant_url.clone())?;
         let server = self.service(config.clone()).await?;
 
@@ -118,7 +119,7 @@ impl<'a> Stage<'a> {
             server,
             application,
             web,
-            variables,
+            variables: variables(found, &config)?,
         })
     }
 
@@ -188,6 +189,28 @@ impl<'a> Stage<'a> {
             task: tokio::spawn(work),
         });
     }
+}
+
+/// What was found at the start, and what of the demo's configuration another `roster` has to be told as well.
+fn variables(
+    mut found: BTreeMap<String, String>,
+    config: &Config,
+) -> Result<BTreeMap<String, String>> {
+    let (auth0, authz) = (config.auth0()?, config.authz()?);
+    // The emulator's secret is no secret: it is the same for everybody.
+    let secret = auth0.client_secret.expose_secret();
+    let sender = config.invitation.client_id.as_deref();
+    found.extend(
+        [
+            ("AUTH0_MGMT_CLIENT_ID", auth0.client_id.as_str()),
+            ("AUTH0_MGMT_CLIENT_SECRET", secret),
+            ("ROSTER__AUTHZ__AUDIENCE", &authz.audience.join(",")),
+            ("ROSTER__AUTHZ__EMAIL_CLAIM", &authz.email_claim),
+            ("ROSTER__INVITATION__CLIENT_ID", sender.unwrap_or_default()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    Ok(found)
 }
 
 /// A free port on this machine, and its address as a URL.

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Result;
 use roster::{
+    config::Config,
     db::connect::Endpoint,
     demo::{self, Options, Outcome, Setup},
 };
@@ -170,10 +171,10 @@ async fn every_address_answers_until_the_demo_is_stopped_and_nothing_is_left_the
     assert_eq!(me["user"]["email"], "ada@example.com");
     assert_eq!(me["user"]["role"], "Admin");
 
-    // `curl -H @FILE URL`, as it is pasted.
+    // `curl -s -H @FILE URL`, as it is pasted.
     let mut words = text("curl").split(' ');
     let file = words
-        .nth(2)
+        .nth(3)
         .and_then(|word| word.strip_prefix('@'))
         .expect("a file");
     let header = std::fs::read_to_string(file).expect("a header");
@@ -182,6 +183,12 @@ async fn every_address_answers_until_the_demo_is_stopped_and_nothing_is_left_the
         format!("Authorization: Bearer {}", text("token"))
     );
     assert_eq!(words.next(), line["me"].as_str());
+
+    // With these variables another roster works on the same database and tenant.
+    let variables = serde_json::from_value(line["environment"].clone()).expect("texts");
+    let config = Config::load_from(None, &variables).expect("a configuration");
+    config.auth0().expect("the tenant");
+    config.authz().expect("whose tokens are believed");
 
     let endpoint = Endpoint::parse(text("database_url")).expect("a good string");
     endpoint.session().await.expect("a session");
