@@ -144,7 +144,7 @@ impl Visit<'_, '_> {
     async fn create(&mut self) -> Result<Tokens, Broken> {
         self.change("Create", self.sample.insert(ARTIST.name))
             .await?;
-        self.accounts("mirrored to Auth0", 1, &ARTIST).await?;
+        self.accounts("mirrored to Auth0", 1, &ARTIST, None).await?;
         self.written_back().await?;
         if let Way::Password = self.way {
             let link = self.mail().await?;
@@ -161,7 +161,8 @@ impl Visit<'_, '_> {
         };
         self.me(&tokens, &ARTIST).await?;
         if let Way::Google = self.way {
-            self.accounts("Google account", 2, &ARTIST).await?;
+            self.accounts("Google account", 2, &ARTIST, Some(&tokens))
+                .await?;
         }
         Ok(tokens)
     }
@@ -175,7 +176,8 @@ impl Visit<'_, '_> {
             Way::Password => 1,
             Way::Google => 2,
         };
-        self.accounts("app_metadata", accounts, &MANAGER).await?;
+        self.accounts("app_metadata", accounts, &MANAGER, None)
+            .await?;
         let tokens = self.log_in(Some(&MANAGER)).await?;
         let refresh = before.refresh_token.as_deref().unwrap_or_default();
         let refreshed = async {
@@ -244,12 +246,22 @@ impl Visit<'_, '_> {
         self.steps.step("committed", commit).await
     }
 
-    /// Waits until the person has so many accounts, all with this role and its permissions.
-    async fn accounts(&mut self, name: &str, number: usize, role: &Role) -> Result<(), Broken> {
-        let (tenant, email, patience) = (&self.set.tenant, self.sample.email, self.steps.patience);
+    /// Waits until the person has so many accounts, all with this role and its permissions. Meanwhile the application goes
+    /// on asking with `tokens`, as it does at each of its own requests: a further account is followed from one of them on.
+    async fn accounts(
+        &mut self,
+        name: &str,
+        number: usize,
+        role: &Role,
+        tokens: Option<&Tokens>,
+    ) -> Result<(), Broken> {
+        let (set, email, patience) = (self.set, self.sample.email, self.steps.patience);
         let seen = async {
             until(patience, || async move {
-                let accounts = tenant.accounts(email).await?;
+                if let Some(tokens) = tokens {
+                    set.application.me(&tokens.access_token).await?;
+                }
+                let accounts = set.tenant.accounts(email).await?;
                 ensure!(
                     accounts.len() == number,
                     "{} accounts instead of {number}",
