@@ -46,6 +46,13 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Everything at once on this machine: a private PostgreSQL, an Auth0 emulator, reactor, server, sample people
+    #[command(after_help = "Ctrl-C stops everything the demo started and leaves nothing behind.")]
+    Demo {
+        /// Walk through create, update and delete by itself, and exit 0 only if each step held
+        #[arg(long)]
+        tour: bool,
+    },
     /// Install or upgrade schema and triggers; safe to repeat
     #[command(
         after_help = "Reads DATABASE_URL. Exit code 4 if the users table needs a view that you write first."
@@ -204,9 +211,14 @@ pub async fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let Common { config, json } = cli.common;
+    // It has a configuration of its own, so that it never meets a real tenant or database.
+    if let Command::Demo { tour } = cli.command {
+        return run::demo(tour, json).await;
+    }
     let config = Config::load(config.as_deref())?;
     telemetry::start(&config.log)?;
     match cli.command {
+        Command::Demo { .. } => unreachable!("answered above"),
         Command::Migrate { print_sql, apply } => {
             install::migrate(&config, print_sql, apply, json).await
         }

@@ -1,4 +1,4 @@
-//! `roster run` and `roster emulator`: what goes on until it is stopped.
+//! `roster run`, `roster demo` and `roster emulator`: what goes on until it is stopped.
 
 use std::net::SocketAddr;
 
@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use super::{Exit, Only, output, stop_on_signal};
 use crate::{
     config::Config,
+    demo::{self, Outcome},
     emulator::{self, Options},
     service::{self, Part},
 };
@@ -23,6 +24,15 @@ pub(super) async fn run(config: &Config, only: Option<Only>) -> anyhow::Result<E
     let (ready, _) = oneshot::channel();
     service::run(config, part, ready, stop_on_signal()?).await?;
     Ok(Exit::Done)
+}
+
+pub(super) async fn demo(tour: bool, json: bool) -> anyhow::Result<Exit> {
+    let outcome = demo::run(demo::Options { tour, json }, stop_on_signal()?).await?;
+    match outcome {
+        Outcome::Interrupted => anyhow::bail!("the tour was stopped before its end"),
+        _ if outcome.held() => Ok(Exit::Done),
+        _ => anyhow::bail!("the tour did not hold"),
+    }
 }
 
 pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<Exit> {

@@ -5,6 +5,7 @@
 pub mod changes;
 pub mod connect;
 pub mod control;
+pub mod demo;
 pub mod directory;
 pub mod listener;
 pub mod migrate;

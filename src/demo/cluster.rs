@@ -16,6 +16,7 @@ mod watchdog;
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, TcpListener},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ExitStatus},
     time::{Duration, Instant},
@@ -130,6 +131,11 @@ impl Cluster {
         format!("postgres://{SUPERUSER}@{socket}:{}/{dbname}", self.port)
     }
 
+    /// The directory that holds everything of the server and that ends with it. Only its user and root may enter.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -184,6 +190,7 @@ fn directory(account: &Account) -> Result<TempDir> {
     };
     let dir = tempfile::Builder::new()
         .prefix("roster-pg-")
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(&base)
         .with_context(|| format!("could not make a directory in {}", base.display()))?;
     account.own(dir.path())?;

@@ -8,6 +8,7 @@ mod capture;
 mod cli;
 mod control;
 mod database;
+mod demo;
 mod emulator;
 mod faults;
 mod fold;
