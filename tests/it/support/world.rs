@@ -114,14 +114,10 @@ impl World {
             .collect()
     }
 
-    /// Whether a query says true.
+    /// Whether a query says true; no row and null do not.
     pub(crate) async fn says(&self, query: &str) -> bool {
-        self.sql
-            .query_one(query, &[])
-            .await
-            .expect(query)
-            .get::<_, Option<bool>>(0)
-            == Some(true)
+        let row = self.sql.query_opt(query, &[]).await.expect(query);
+        row.and_then(|row| row.get(0)) == Some(true)
     }
 
     /// Waits until a query says true.
