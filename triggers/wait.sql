@@ -3,7 +3,7 @@ create or replace function roster.wait(
     timeout interval default '30 seconds',
     out converged boolean, out users integer, out held integer, out failed integer, out waited interval
 )
-    language plpgsql security definer
+    language plpgsql
     set search_path = pg_catalog, pg_temp
 as $function$
 declare
@@ -19,10 +19,13 @@ begin
             detail = format('This transaction is %s.', current_setting('transaction_isolation')),
             hint = 'commit; select * from roster.wait();';
     end if;
-    -- The owner of this function may not be allowed to see when the session began; then its user has to tell it from an older one.
     select c.txid into last_txid from roster.changes c
+    -- A process id comes around again, so what it wrote before this session began is another's. When that was is shown only to who may
+    -- see this session, hence no SECURITY DEFINER; after SET ROLE the user has to do.
     where c.backend_pid = pg_backend_pid() and c.changed_by = session_user
-        and c.changed_at >= coalesce((select backend_start from pg_stat_activity where pid = pg_backend_pid()), '-infinity')
+        and c.changed_at >= coalesce(
+            (select backend_start from pg_stat_activity where pid = pg_backend_pid()), pg_postmaster_start_time()
+        )
     order by c.id desc limit 1;
     if last_txid = pg_current_xact_id_if_assigned() then
         raise exception using errcode = 'RO010',

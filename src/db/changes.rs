@@ -18,14 +18,17 @@ pub struct Folded {
     pub looked_at_everybody: bool,
 }
 
-/// Takes the next new changes over into `roster.mirror`.
+/// Takes the next new changes over into `roster.mirror`. The commit does not wait for the disk: if a crash undoes it, the
+/// changes are simply new again.
 ///
 /// # Errors
 /// [`DbError`]; nothing was folded then.
 pub async fn fold(pool: &Pool) -> Result<Folded, DbError> {
     let client = pool.get().await?;
     let statement = client
-        .prepare_cached("select folded, looked_at_everybody from roster.fold($1)")
+        .prepare_cached(
+            "select folded, looked_at_everybody from set_config('synchronous_commit', 'off', true), roster.fold($1)",
+        )
         .await?;
     let row = client.query_one(&statement, &[&FOLD_BATCH]).await?;
     Ok(Folded {

@@ -85,7 +85,8 @@ async fn enforcing_adopts_who_is_there_and_stages_the_invitations_of_the_others(
 #[tokio::test]
 async fn people_who_log_in_with_google_only_get_an_account_and_keep_that_one() {
     let world = World::observing().await;
-    let google = json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
     world.tenant.has(google).await;
     world.add(&["ada@example.test"]).await;
     world.settle().await;
@@ -117,12 +118,11 @@ async fn a_widened_view_brings_people_who_are_looked_at_first_and_mailed_only_on
     world.run(&view("true")).await;
     world.sweep().await;
     assert_eq!(world.tenant.list("users").await.len(), 2);
-    assert_eq!(
-        world.tenant.calls("GET", "/api/v2/users-by-email").await,
-        1
-    );
+    assert_eq!(world.tenant.calls("GET", "/api/v2/users-by-email").await, 1);
     assert_eq!(world.tenant.mailed().await, ["keep@example.test"]);
-    world.run("select roster.invite('guest@example.test')").await;
+    world
+        .run("select roster.invite('guest@example.test')")
+        .await;
     world.settle().await;
     assert_eq!(
         world.tenant.mailed().await,

@@ -126,7 +126,9 @@ async fn a_tenant_that_says_too_many_is_waited_for_and_everything_arrives() {
         let running = world.start(|_| {});
         let everybody = "select count(*) = 10 from users where auth0_user_id is not null";
         world.until(everybody).await;
-        world.until("select not bool_or(due) from roster.mirror").await;
+        world
+            .until("select not bool_or(due) from roster.mirror")
+            .await;
         running.stop().await;
         assert_eq!(world.tenant.list("users").await.len(), 10);
         assert_eq!(world.tenant.list("mail").await.len(), 10);
@@ -230,7 +232,8 @@ async fn dies_before_it_records(world: &World, reactor: Reactor, applied: impl A
 }
 
 #[tokio::test]
-async fn a_reactor_that_dies_between_a_create_and_its_record_is_succeeded_without_a_second_account() {
+async fn a_reactor_that_dies_between_a_create_and_its_record_is_succeeded_without_a_second_account()
+{
     let world = World::new().await;
     let slow = json!({"delay_ms": 300});
     world.tenant.fault(CREATE, "delay", 1, slow).await;
@@ -311,7 +314,9 @@ async fn a_late_result_is_refused_after_the_lease_was_taken_over() {
     let another = world.another().await;
     another.settle().await.expect("settled");
     works.await.expect("alive").expect("settled");
-    let by_late = format!("select action from roster.attempts where reactor = '{late_id}' and action = 'update'");
+    let by_late = format!(
+        "select action from roster.attempts where reactor = '{late_id}' and action = 'update'"
+    );
     assert_eq!(world.texts(&by_late).await, Vec::<String>::new());
     assert!(
         world

@@ -19,7 +19,10 @@ async fn blocked(world: &World) -> usize {
 }
 
 async fn held(world: &World) -> String {
-    world.texts("select count(*)::text from roster.held").await.remove(0)
+    world
+        .texts("select count(*)::text from roster.held")
+        .await
+        .remove(0)
 }
 
 #[tokio::test]
@@ -44,7 +47,9 @@ async fn thirty_deletions_are_held_until_a_person_releases_them() {
     assert_eq!(blocked(&world).await, 0);
     assert_eq!(held(&world).await, "30");
     // Work for the others goes on meanwhile.
-    world.run("update users set role = 'Admin' where id = 40").await;
+    world
+        .run("update users set role = 'Admin' where id = 40")
+        .await;
     world.settle().await;
     assert_eq!(
         world.tenant.account("user-40@example.test").await["app_metadata"]["role"],
@@ -98,10 +103,17 @@ async fn discarded_removals_keep_the_accounts_until_the_rows_change_again() {
 #[tokio::test]
 async fn blocking_many_by_the_column_or_the_scope_is_held_as_well() {
     let world = with_users(40, |_| {}).await;
-    world.run("update users set blocked = true where id <= 30").await;
+    world
+        .run("update users set blocked = true where id <= 30")
+        .await;
     world.settle_in_time().await;
-    assert_eq!((blocked(&world).await, held(&world).await), (0, "30".into()));
-    world.run("update users set blocked = false where id <= 30").await;
+    assert_eq!(
+        (blocked(&world).await, held(&world).await),
+        (0, "30".into())
+    );
+    world
+        .run("update users set blocked = false where id <= 30")
+        .await;
     world.settle().await;
     assert_eq!(held(&world).await, "0");
 }
@@ -136,7 +148,8 @@ async fn a_table_filled_again_after_truncate_blocks_nobody() {
 
 #[tokio::test]
 async fn protected_users_are_held_one_by_one() {
-    let protect = |settings: &mut Settings| settings.guard_protected = vec!["user-1@example.test".into()];
+    let protect =
+        |settings: &mut Settings| settings.guard_protected = vec!["user-1@example.test".into()];
     let world = with_users(5, protect).await;
     world.run("delete from users where id <= 2").await;
     world.settle_in_time().await;
@@ -155,7 +168,9 @@ async fn the_last_administrators_are_held() {
         settings.guard_admin_role = Some("Admin".into());
     };
     let world = with_users(5, guard).await;
-    world.run("update users set role = 'Admin' where id <= 3").await;
+    world
+        .run("update users set role = 'Admin' where id <= 3")
+        .await;
     world.settle().await;
     world.run("delete from users where id = 1").await;
     world.settle().await;
@@ -167,7 +182,8 @@ async fn the_last_administrators_are_held() {
 
 #[tokio::test]
 async fn a_protected_user_held_does_not_hold_a_single_firing() {
-    let protect = |settings: &mut Settings| settings.guard_protected = vec!["user-1@example.test".into()];
+    let protect =
+        |settings: &mut Settings| settings.guard_protected = vec!["user-1@example.test".into()];
     let world = with_users(5, protect).await;
     world.run("delete from users where id = 1").await;
     world.settle().await;

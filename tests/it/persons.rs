@@ -264,7 +264,10 @@ async fn an_unverified_account_is_disputed_until_a_person_links_it() {
         .run(&format!("select roster.link('ada@example.test', '{id}')"))
         .await;
     world.settle().await;
-    assert_eq!(world.tenant.account("ada@example.test").await["name"], "ada");
+    assert_eq!(
+        world.tenant.account("ada@example.test").await["name"],
+        "ada"
+    );
     assert_eq!(world.problems().await, Vec::<String>::new());
     assert_eq!(world.tenant.list("users").await.len(), 1);
 }
@@ -286,7 +289,8 @@ async fn two_accounts_with_the_address_are_disputed() {
 #[tokio::test]
 async fn a_google_account_attached_at_login_gets_the_role_and_the_block() {
     let (world, _) = with_ada().await;
-    let google = json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
     let google = world.tenant.has(google).await;
     world
         .run(&format!(
@@ -303,7 +307,10 @@ async fn a_google_account_attached_at_login_gets_the_role_and_the_block() {
     world.settle().await;
     let user = by_id(&world, &id).await;
     assert_eq!(user["app_metadata"]["role"], "Admin");
-    assert_eq!(user["email"], "ada@example.test", "it is Google's to change");
+    assert_eq!(
+        user["email"], "ada@example.test",
+        "it is Google's to change"
+    );
     world
         .run("update users set blocked = true where email = 'king@example.test'")
         .await;
@@ -318,7 +325,8 @@ async fn a_google_account_attached_at_login_gets_the_role_and_the_block() {
 async fn a_google_account_beside_the_taken_address_follows_as_well() {
     let world = World::new().await;
     let own = json!({"email": "ada@example.test", "email_verified": true});
-    let google = json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
     world.tenant.has(own).await;
     let google = json!(world.tenant.has(google).await);
     world.add(&["ada@example.test"]).await;
@@ -347,5 +355,8 @@ async fn an_account_deleted_in_auth0_is_made_again() {
     world.settle_in_time().await;
     let user = world.tenant.account("ada@example.test").await;
     assert_eq!(user["name"], "Ada King");
-    assert_eq!(user["user_id"], ada["user_id"], "under the id that is linked");
+    assert_eq!(
+        user["user_id"], ada["user_id"],
+        "under the id that is linked"
+    );
 }

@@ -61,6 +61,13 @@ impl Sql {
         run(&self.client, statements).await;
     }
 
+    /// Each statement in a transaction of its own; in [`Sql::run`] those of one call share one.
+    pub(crate) async fn one_by_one(&self, statements: &str) {
+        for statement in statements.split("; ") {
+            self.run(statement).await;
+        }
+    }
+
     /// Each row as its columns in text with blanks between; null is `-`.
     pub(crate) async fn rows(&self, query: &str) -> Vec<String> {
         rows(&self.client, query).await

@@ -76,10 +76,7 @@ impl World {
     }
 
     /// As [`World::another`], with these settings of its client.
-    pub(crate) async fn another_with(
-        &self,
-        change: impl FnOnce(&mut auth0::Settings),
-    ) -> Reactor {
+    pub(crate) async fn another_with(&self, change: impl FnOnce(&mut auth0::Settings)) -> Reactor {
         let client = client(&self.tenant, change);
         let mut another = reactor(&self.database, client, &self.tenant);
         another.settings = self.reactor.settings.clone();
