@@ -235,7 +235,7 @@ async fn dies_before_it_records(world: &World, reactor: Reactor, applied: impl A
 async fn a_reactor_that_dies_between_a_create_and_its_record_is_succeeded_without_a_second_account()
 {
     let world = World::new().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     world.tenant.fault(CREATE, "delay", 1, slow).await;
     world.add(&[ADA]).await;
     dies_before_it_records(&world, world.reactor.clone(), async || {
@@ -260,9 +260,7 @@ async fn a_reactor_that_dies_before_its_call_arrives_is_succeeded() {
     world.add(&[ADA]).await;
     let reactor = world.reactor.clone();
     let works = tokio::spawn(async move { reactor.settle().await });
-    world
-        .until("select bool_or(call_id is not null) from roster.accounts")
-        .await;
+    eventually("the call arrives", async || world.tenant.has_struck().await).await;
     works.abort();
     assert!(works.await.expect_err("died").is_cancelled());
     world.time_passes().await;
@@ -274,7 +272,7 @@ async fn a_reactor_that_dies_before_its_call_arrives_is_succeeded() {
 #[tokio::test]
 async fn a_reactor_that_dies_over_an_invitation_leaves_it_unknown_and_not_sent_twice() {
     let world = World::new().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     world.tenant.fault(INVITE, "delay", 1, slow).await;
     world.add(&[ADA]).await;
     dies_before_it_records(&world, world.reactor.clone(), async || {
@@ -299,7 +297,7 @@ async fn a_late_result_is_refused_after_the_lease_was_taken_over() {
     let world = World::new().await;
     world.add(&[ADA]).await;
     world.settle().await;
-    let slow = json!({"delay_ms": 700});
+    let slow = json!({"delay_ms": 1500});
     world.tenant.fault(PATCH, "delay", 1, slow).await;
     world.run("update users set role = 'Admin'").await;
     let late = world.reactor.clone();

@@ -132,7 +132,7 @@ async fn ten_quick_updates_of_one_user_are_at_most_two_patches() {
     let world = World::new().await;
     world.run(ADA).await;
     world.settle().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     let route = "PATCH /api/v2/users/{id}";
     world.tenant.fault(route, "delay", 1, slow).await;
     world.run("update users set name = 'Name 1'").await;
@@ -158,7 +158,7 @@ async fn a_change_during_a_call_is_one_more_call_at_once() {
     let world = World::new().await;
     world.run(ADA).await;
     world.settle().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     let route = "PATCH /api/v2/users/{id}";
     world.tenant.fault(route, "delay", 1, slow).await;
     world.run("update users set role = 'Admin'").await;
@@ -353,10 +353,13 @@ async fn writing_the_id_back_leaves_the_rest_of_the_row_alone() {
             .await
     );
     // It is in the history, and no news that would be looked at, or that would make what failed be tried again.
-    let written = "select count(*) = 1 from roster.history where reason = 'roster wrote the Auth0 id back'";
+    let written =
+        "select count(*) = 1 from roster.history where reason = 'roster wrote the Auth0 id back'";
     assert!(world.says(written).await);
     assert_eq!(
-        world.texts("select generation::text from roster.mirror").await,
+        world
+            .texts("select generation::text from roster.mirror")
+            .await,
         ["1"]
     );
 }
@@ -364,10 +367,16 @@ async fn writing_the_id_back_leaves_the_rest_of_the_row_alone() {
 #[tokio::test]
 async fn a_refused_change_is_not_tried_again_because_the_id_was_written_back() {
     let world = World::new().await;
-    let slow = json!({"delay_ms": 300});
-    world.tenant.fault("POST /api/v2/users", "delay", 1, slow).await;
+    let slow = json!({"delay_ms": 1000});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "delay", 1, slow)
+        .await;
     let refusal = json!({"status": 400});
-    world.tenant.fault("PATCH /api/v2/users/{id}", "status", 100, refusal).await;
+    world
+        .tenant
+        .fault("PATCH /api/v2/users/{id}", "status", 100, refusal)
+        .await;
     world.run(ADA).await;
     let meanwhile = async {
         world

@@ -63,7 +63,9 @@ async fn after_an_outage_the_mirror_agrees() {
     world.add(&[ADA, "bob@example.test"]).await;
     arrives(&world, "bob@example.test").await;
     arrives(&world, ADA).await;
-    world.until("select not bool_or(due) from roster.mirror").await;
+    world
+        .until("select not bool_or(due) from roster.mirror")
+        .await;
     proxy.cut();
     world
         .run(
@@ -88,7 +90,7 @@ async fn results_of_calls_under_way_survive_an_outage() {
     let proxy = Proxy::to(&world.database).await;
     let running = world.start_on(proxy.endpoint(), |_| {});
     listening(&world, &running).await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     world
         .tenant
         .fault("POST /api/v2/users", "delay", 1, slow)
@@ -179,7 +181,9 @@ async fn an_orderly_stop_lets_calls_end_and_leaves_no_lease() {
         .tenant
         .fault("POST /api/v2/users", "delay", 3, slow)
         .await;
-    world.add(&[ADA, "bob@example.test", "carol@example.test"]).await;
+    world
+        .add(&[ADA, "bob@example.test", "carol@example.test"])
+        .await;
     world
         .until("select bool_or(call_id is not null) from roster.accounts")
         .await;
@@ -209,7 +213,7 @@ async fn a_pause_is_obeyed_by_the_loop_between_two_calls() {
     let world = World::new().await;
     let running = world.start(|_| {});
     listening(&world, &running).await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     world
         .tenant
         .fault("POST /api/v2/users", "delay", 1, slow)
@@ -222,7 +226,9 @@ async fn a_pause_is_obeyed_by_the_loop_between_two_calls() {
     world
         .until("select bool_and(state = 'linked' and call_id is null) from roster.accounts")
         .await;
-    world.until("select bool_and(lease_by is null) from roster.mirror").await;
+    world
+        .until("select bool_and(lease_by is null) from roster.mirror")
+        .await;
     assert_eq!(world.tenant.mailed().await, Vec::<String>::new());
     world.run("select roster.resume()").await;
     eventually("a mail", async || world.tenant.mailed().await == [ADA]).await;
@@ -242,7 +248,12 @@ async fn the_log_of_a_whole_story_names_no_address_and_no_secret() {
         .await;
     world
         .tenant
-        .fault("PATCH /api/v2/users/{id}", "status", 1, json!({"status": 400}))
+        .fault(
+            "PATCH /api/v2/users/{id}",
+            "status",
+            1,
+            json!({"status": 400}),
+        )
         .await;
     let unverified = json!({"email": "bob@example.test"});
     world.tenant.has(unverified).await;
@@ -253,7 +264,9 @@ async fn the_log_of_a_whole_story_names_no_address_and_no_secret() {
     world
         .until("select bool_or(disputed is not null) from roster.mirror")
         .await;
-    world.run("update users set role = 'Admin' where name = 'ada'").await;
+    world
+        .run("update users set role = 'Admin' where name = 'ada'")
+        .await;
     world
         .until("select bool_or(error_class = 'data') from roster.mirror")
         .await;
@@ -272,7 +285,11 @@ async fn the_log_of_a_whole_story_names_no_address_and_no_secret() {
         assert!(text.contains(said), "{said} is not in:\n{text}");
     }
     let passwords = world.tenant.requests("POST", "/api/v2/users").await;
-    assert!(passwords.iter().all(|r| r["body"]["password"] != Value::Null));
+    assert!(
+        passwords
+            .iter()
+            .all(|r| r["body"]["password"] != Value::Null)
+    );
     for secret in [
         "example.test",
         "broken-address",
