@@ -338,6 +338,7 @@ async fn two_reactors_share_a_hundred_new_rows_and_do_none_twice() {
     let slow = json!({"delay_ms": 20});
     world.tenant.fault(CREATE, "delay", 100, slow).await;
     world.add_many(100).await;
+    world.fold().await;
     let another = world.another().await;
     let (one, two) = tokio::join!(world.reactor.settle(), another.settle());
     one.and(two).expect("settled");

@@ -494,6 +494,45 @@ async fn what_auth0_refuses_is_tried_once_and_again_when_the_row_changes() {
 }
 
 #[tokio::test]
+async fn a_failure_is_over_once_there_is_nothing_left_to_try_again() {
+    let world = World::new().await;
+    world.run(ADA).await;
+    world.settle().await;
+    let refusal = json!({"status": 429});
+    world
+        .tenant
+        .fault("PATCH /api/v2/users/{id}", "status", 1, refusal)
+        .await;
+    world
+        .run("insert into role_permissions values ('Artist', 'paint:canvas')")
+        .await;
+    world.settle().await;
+    assert_eq!(world.problems().await, ["failing rate_limited"]);
+    world.run("delete from role_permissions").await;
+    world.settle_in_time().await;
+    assert_eq!(world.problems().await, Vec::<String>::new());
+    assert_eq!(world.tenant.patches().await.len(), 1);
+}
+
+#[tokio::test]
+async fn only_a_user_who_agrees_counts_as_synced() {
+    let world = World::new().await;
+    world.run(ADA).await;
+    world.settle().await;
+    let synced = "select synced_at::text from roster.mirror";
+    let before = world.texts(synced).await;
+    world
+        .run("select roster.set_mode('additive'); update users set blocked = true")
+        .await;
+    world.settle().await;
+    assert_eq!(world.plan().await, ["1 block suppressed"]);
+    assert_eq!(world.texts(synced).await, before);
+    world.run("select roster.set_mode('enforce')").await;
+    world.settle().await;
+    assert_ne!(world.texts(synced).await, before);
+}
+
+#[tokio::test]
 async fn roster_wait_returns_with_a_receipt_once_the_change_arrived() {
     let world = World::new().await;
     let running = world.start(|_| {});

@@ -127,6 +127,11 @@ impl World {
         self.reactor.settle().await.expect("a settled reactor");
     }
 
+    /// The reactor takes over what changed, and does nothing about it.
+    pub(crate) async fn fold(&self) {
+        changes::fold(&self.reactor.pool).await.expect("a fold");
+    }
+
     /// As [`World::settle`], again and again as if time went by: what waits for a moment is due now.
     pub(crate) async fn settle_in_time(&self) {
         for _ in 0..8 {
