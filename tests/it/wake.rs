@@ -85,6 +85,23 @@ async fn after_an_outage_the_mirror_agrees() {
 }
 
 #[tokio::test]
+async fn a_listener_that_was_away_looks_as_soon_as_it_listens_again() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    let proxy = Proxy::to(&world.database).await;
+    let pool = world.database.pool();
+    // Only the listener is cut off, and nothing rang before: no failed look and no look after a wake can explain it.
+    let running = world.start_on(proxy.endpoint(), |reactor| reactor.pool = pool);
+    listening(&world, &running).await;
+    proxy.cut();
+    world.run("update users set role = 'Admin'").await;
+    proxy.restore();
+    role_is(&world, "Admin").await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn results_of_calls_under_way_survive_an_outage() {
     let world = World::new().await;
     let proxy = Proxy::to(&world.database).await;
