@@ -131,12 +131,16 @@ pub async fn turn(
                     record::rekey(&tx, terms.reactor, row).await?;
                     again.push(key);
                 }
-                Some(_) if !more => settled.push((key, Some(Duration::ZERO))),
+                Some(_) if !more => settled.push(Settled::later(key, Duration::ZERO)),
                 Some(row) => match begin(&tx, terms, row).await? {
                     Some(call) => begun.push(call),
-                    None => settled.push((key, Some(Duration::from_secs(5)))),
+                    None => settled.push(Settled::later(key, Duration::from_secs(5))),
                 },
-                None => settled.push((key, wait(&mine))),
+                None => settled.push(Settled {
+                    key,
+                    wait: wait(&mine),
+                    agrees: mine.iter().all(|row| row.action == Action::Invite),
+                }),
             }
         }
         open = again;
@@ -201,12 +205,16 @@ pub async fn write_back(pool: &Pool, keys: Option<&[String]>) -> Result<(), DbEr
                 and ($1::text[] is null or a.user_key = any($1)) limit 1000",
         )
         .await?;
+    // Fold knows this reason, so that the write is no news of the user.
+    let write = client
+        .prepare_cached(
+            "select case when set_config('roster.reason', 'roster wrote the Auth0 id back', true) is not null \
+             then roster.write_back($1, $2) end",
+        )
+        .await?;
     for row in client.query(&statement, &[&keys]).await? {
         let (key, id): (String, String) = (row.get(0), row.get(1));
-        if let Err(error) = client
-            .execute("select roster.write_back($1, $2)", &[&key, &id])
-            .await
-        {
+        if let Err(error) = client.execute(&write, &[&key, &id]).await {
             // The DBA's own function, or a constraint of the application's table; the link does not depend on it.
             tracing::warn!(user.key = %key, code = error.code().map_or("", |c| c.code()), "the Auth0 id could not be written back");
         }
@@ -381,27 +389,54 @@ async fn renew(tx: &Transaction<'_>, terms: &Terms, keys: &[&str]) -> Result<(),
     Ok(())
 }
 
-async fn release(
-    tx: &Transaction<'_>,
-    settled: &[(String, Option<Duration>)],
-) -> Result<(), DbError> {
+/// A user who is let go.
+struct Settled {
+    key: String,
+    /// Due again after this; `None`: when something changes.
+    wait: Option<Duration>,
+    /// Auth0 is known to agree with the row; an invitation may still be open.
+    agrees: bool,
+}
+
+impl Settled {
+    fn later(key: String, wait: Duration) -> Self {
+        Self {
+            key,
+            wait: Some(wait),
+            agrees: false,
+        }
+    }
+}
+
+async fn release(tx: &Transaction<'_>, settled: &[Settled]) -> Result<(), DbError> {
     if settled.is_empty() {
         return Ok(());
     }
-    let keys: Vec<&str> = settled.iter().map(|(key, _)| key.as_str()).collect();
+    let keys: Vec<&str> = settled.iter().map(|one| one.key.as_str()).collect();
     let waits: Vec<Option<f64>> = settled
         .iter()
-        .map(|(_, wait)| wait.map(|w| w.as_secs_f64()))
+        .map(|one| one.wait.map(|wait| wait.as_secs_f64()))
         .collect();
+    let agree: Vec<bool> = settled.iter().map(|one| one.agrees).collect();
+    // A failure that was to pass by itself is over when there is nothing left to try again.
     let statement = tx
         .prepare_cached(
             "update roster.mirror m set lease_by = null, lease_until = null, due = w.wait is not null, \
                 next_attempt_at = case when w.wait is null then null \
                     when m.next_attempt_at > now() then m.next_attempt_at else now() + make_interval(secs => w.wait) end, \
-                synced_at = case when w.wait is null and m.error_code is null and m.disputed is null then now() else m.synced_at end \
-             from unnest($1::text[], $2::float8[]) w (user_key, wait) where m.user_key = w.user_key",
+                attempts = case when w.is_over then 0 else m.attempts end, \
+                error_code = case when not w.is_over then m.error_code end, \
+                error_class = case when not w.is_over then m.error_class end, \
+                error_detail = case when not w.is_over then m.error_detail end, \
+                error_at = case when not w.is_over then m.error_at end, \
+                synced_at = case when w.agrees and m.disputed is null and (m.error_code is null or w.is_over) then now() else m.synced_at end \
+             from ( \
+                select s.*, s.wait is null and coalesce(e.error_class in ('transient', 'throttled', 'config'), false) as is_over \
+                from unnest($1::text[], $2::float8[], $3::boolean[]) s (user_key, wait, agrees) \
+                join roster.mirror e on e.user_key = s.user_key) w \
+             where m.user_key = w.user_key",
         )
         .await?;
-    tx.execute(&statement, &[&keys, &waits]).await?;
+    tx.execute(&statement, &[&keys, &waits, &agree]).await?;
     Ok(())
 }

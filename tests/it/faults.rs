@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use roster::reactor::Reactor;
 use serde_json::{Value, json};
 
 use crate::support::world::{World, eventually};
@@ -213,11 +212,13 @@ async fn an_invitation_that_was_surely_not_sent_is_sent_later() {
     ada_was_made_once(&world).await;
 }
 
-/// A reactor that dies when Auth0 has applied its call of this kind and before the answer is recorded.
-async fn dies_before_it_records(world: &World, reactor: Reactor, applied: impl AsyncFn() -> bool) {
+const CREATING: &str = "select exists (select from roster.accounts where call_action = 'create')";
+const INVITING: &str = "select exists (select from roster.invitations where state = 'sending')";
+
+/// The reactor dies when Auth0 has applied the call that `in_flight` tells of, and before the answer is recorded.
+async fn dies_before_it_records(world: &World, in_flight: &str, applied: impl AsyncFn() -> bool) {
+    let reactor = world.reactor.clone();
     let works = tokio::spawn(async move { reactor.settle().await });
-    let in_flight = "select exists (select from roster.accounts where call_id is not null) \
-        or exists (select from roster.invitations where state = 'sending')";
     world.until(in_flight).await;
     // Whoever holds the row keeps the answer from being recorded.
     let editor = world.database.client().await;
@@ -235,10 +236,10 @@ async fn dies_before_it_records(world: &World, reactor: Reactor, applied: impl A
 async fn a_reactor_that_dies_between_a_create_and_its_record_is_succeeded_without_a_second_account()
 {
     let world = World::new().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     world.tenant.fault(CREATE, "delay", 1, slow).await;
     world.add(&[ADA]).await;
-    dies_before_it_records(&world, world.reactor.clone(), async || {
+    dies_before_it_records(&world, CREATING, async || {
         world.tenant.user(ADA).await.is_some()
     })
     .await;
@@ -260,9 +261,7 @@ async fn a_reactor_that_dies_before_its_call_arrives_is_succeeded() {
     world.add(&[ADA]).await;
     let reactor = world.reactor.clone();
     let works = tokio::spawn(async move { reactor.settle().await });
-    world
-        .until("select bool_or(call_id is not null) from roster.accounts")
-        .await;
+    eventually("the call arrives", async || world.tenant.has_struck().await).await;
     works.abort();
     assert!(works.await.expect_err("died").is_cancelled());
     world.time_passes().await;
@@ -274,10 +273,10 @@ async fn a_reactor_that_dies_before_its_call_arrives_is_succeeded() {
 #[tokio::test]
 async fn a_reactor_that_dies_over_an_invitation_leaves_it_unknown_and_not_sent_twice() {
     let world = World::new().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     world.tenant.fault(INVITE, "delay", 1, slow).await;
     world.add(&[ADA]).await;
-    dies_before_it_records(&world, world.reactor.clone(), async || {
+    dies_before_it_records(&world, INVITING, async || {
         world.tenant.mailed().await.len() == 1
     })
     .await;
@@ -299,7 +298,7 @@ async fn a_late_result_is_refused_after_the_lease_was_taken_over() {
     let world = World::new().await;
     world.add(&[ADA]).await;
     world.settle().await;
-    let slow = json!({"delay_ms": 700});
+    let slow = json!({"delay_ms": 1500});
     world.tenant.fault(PATCH, "delay", 1, slow).await;
     world.run("update users set role = 'Admin'").await;
     let late = world.reactor.clone();
@@ -340,6 +339,7 @@ async fn two_reactors_share_a_hundred_new_rows_and_do_none_twice() {
     let slow = json!({"delay_ms": 20});
     world.tenant.fault(CREATE, "delay", 100, slow).await;
     world.add_many(100).await;
+    world.fold().await;
     let another = world.another().await;
     let (one, two) = tokio::join!(world.reactor.settle(), another.settle());
     one.and(two).expect("settled");

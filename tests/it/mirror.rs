@@ -132,7 +132,7 @@ async fn ten_quick_updates_of_one_user_are_at_most_two_patches() {
     let world = World::new().await;
     world.run(ADA).await;
     world.settle().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     let route = "PATCH /api/v2/users/{id}";
     world.tenant.fault(route, "delay", 1, slow).await;
     world.run("update users set name = 'Name 1'").await;
@@ -158,7 +158,7 @@ async fn a_change_during_a_call_is_one_more_call_at_once() {
     let world = World::new().await;
     world.run(ADA).await;
     world.settle().await;
-    let slow = json!({"delay_ms": 300});
+    let slow = json!({"delay_ms": 1000});
     let route = "PATCH /api/v2/users/{id}";
     world.tenant.fault(route, "delay", 1, slow).await;
     world.run("update users set role = 'Admin'").await;
@@ -352,10 +352,43 @@ async fn writing_the_id_back_leaves_the_rest_of_the_row_alone() {
             .says("select auth0_user_id like 'auth0|%' from users")
             .await
     );
-    let unfolded = world
-        .texts("select op from roster.changes where folded_at is null")
+    // It is in the history, and no news that would be looked at, or that would make what failed be tried again.
+    let written =
+        "select count(*) = 1 from roster.history where reason = 'roster wrote the Auth0 id back'";
+    assert!(world.says(written).await);
+    assert_eq!(
+        world
+            .texts("select generation::text from roster.mirror")
+            .await,
+        ["1"]
+    );
+}
+
+#[tokio::test]
+async fn a_refused_change_is_not_tried_again_because_the_id_was_written_back() {
+    let world = World::new().await;
+    let slow = json!({"delay_ms": 1000});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "delay", 1, slow)
         .await;
-    assert_eq!(unfolded, Vec::<String>::new());
+    let refusal = json!({"status": 400});
+    world
+        .tenant
+        .fault("PATCH /api/v2/users/{id}", "status", 100, refusal)
+        .await;
+    world.run(ADA).await;
+    let meanwhile = async {
+        world
+            .until("select bool_or(call_id is not null) from roster.accounts")
+            .await;
+        world.run("update users set role = 'Admin'").await;
+    };
+    tokio::join!(world.settle(), meanwhile);
+    world.settle_in_time().await;
+    // Once for the change that was seen during the call, once when it was folded.
+    assert_eq!(world.tenant.patches().await.len(), 2);
+    assert_eq!(world.plan().await[1], "1 update parked");
 }
 
 #[tokio::test]
@@ -458,6 +491,45 @@ async fn what_auth0_refuses_is_tried_once_and_again_when_the_row_changes() {
         "Ada King"
     );
     assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_failure_is_over_once_there_is_nothing_left_to_try_again() {
+    let world = World::new().await;
+    world.run(ADA).await;
+    world.settle().await;
+    let refusal = json!({"status": 429});
+    world
+        .tenant
+        .fault("PATCH /api/v2/users/{id}", "status", 1, refusal)
+        .await;
+    world
+        .run("insert into role_permissions values ('Artist', 'paint:canvas')")
+        .await;
+    world.settle().await;
+    assert_eq!(world.problems().await, ["failing rate_limited"]);
+    world.run("delete from role_permissions").await;
+    world.settle_in_time().await;
+    assert_eq!(world.problems().await, Vec::<String>::new());
+    assert_eq!(world.tenant.patches().await.len(), 1);
+}
+
+#[tokio::test]
+async fn only_a_user_who_agrees_counts_as_synced() {
+    let world = World::new().await;
+    world.run(ADA).await;
+    world.settle().await;
+    let synced = "select synced_at::text from roster.mirror";
+    let before = world.texts(synced).await;
+    world
+        .run("select roster.set_mode('additive'); update users set blocked = true")
+        .await;
+    world.settle().await;
+    assert_eq!(world.plan().await, ["1 block suppressed"]);
+    assert_eq!(world.texts(synced).await, before);
+    world.run("select roster.set_mode('enforce')").await;
+    world.settle().await;
+    assert_ne!(world.texts(synced).await, before);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod database;
 pub(crate) mod issuer;
+pub(crate) mod logs;
+pub(crate) mod proxy;
 pub(crate) mod sql;
 pub(crate) mod tenant;
 pub(crate) mod world;

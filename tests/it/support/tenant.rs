@@ -29,7 +29,7 @@ impl Tenant {
         }
     }
 
-    /// Everything there is of `what`: `users`, `mail` or `requests`.
+    /// Everything there is of `what`: `users`, `mail`, `requests` or `faults`.
     pub(crate) async fn list(&self, what: &str) -> Vec<Value> {
         let url = format!("{}/_emulator/{what}", self.url);
         let answer = self.http.get(url).send().await.expect("the control face");
@@ -142,6 +142,11 @@ impl Tenant {
             fault[key] = value.clone();
         }
         self.control("faults", fault).await;
+    }
+
+    /// Every fault has struck as often as it was to: the requests it was meant for have arrived.
+    pub(crate) async fn has_struck(&self) -> bool {
+        self.list("faults").await.is_empty()
     }
 
     /// Somebody else than Roster changes an account, at the dashboard or with a program of theirs.

@@ -111,14 +111,10 @@ impl World {
             .collect()
     }
 
-    /// Whether a query says true.
+    /// Whether a query says true; no row and null do not.
     pub(crate) async fn says(&self, query: &str) -> bool {
-        self.sql
-            .query_one(query, &[])
-            .await
-            .expect(query)
-            .get::<_, Option<bool>>(0)
-            == Some(true)
+        let row = self.sql.query_opt(query, &[]).await.expect(query);
+        row.and_then(|row| row.get(0)) == Some(true)
     }
 
     /// Waits until a query says true.
@@ -129,6 +125,11 @@ impl World {
     /// The reactor folds and works until nothing is due now.
     pub(crate) async fn settle(&self) {
         self.reactor.settle().await.expect("a settled reactor");
+    }
+
+    /// The reactor takes over what changed, and does nothing about it.
+    pub(crate) async fn fold(&self) {
+        changes::fold(&self.reactor.pool).await.expect("a fold");
     }
 
     /// As [`World::settle`], again and again as if time went by: what waits for a moment is due now.
