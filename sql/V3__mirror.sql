@@ -75,6 +75,7 @@ create table roster.accounts (
     blocked_by_us boolean not null default false,
     removed_at timestamptz,
     removal_released boolean not null default false,
+    written_back_txid xid8,
     call_id uuid,
     call_action text,
     call_deadline timestamptz,
@@ -92,6 +93,9 @@ create index accounts_by_email on roster.accounts (lower(email)) where state <> 
 -- Serves the removal guard: removals done in its window.
 create index accounts_by_removal on roster.accounts (removed_at) where removed_at is not null;
 
+-- Serves fold: which change is Roster's own writing back of the id.
+create index accounts_by_write_back on roster.accounts (written_back_txid) where written_back_txid is not null;
+
 comment on table roster.accounts is 'One row per Auth0 account that Roster linked to a user: what of it was last observed, and the call in flight.';
 comment on column roster.accounts.incarnation is 'Which person of the key it belongs to; accounts of a past one are only ever blocked or deleted.';
 comment on column roster.accounts.origin is 'made: created by Roster; adopted: found in the connection; further: another log-in of the same person, such as Google.';
@@ -102,8 +106,11 @@ comment on column roster.accounts.observed_at is 'When Auth0 last showed this ac
 comment on column roster.accounts.blocked_by_us is 'Roster set the block; only such a block is ever lifted by Roster.';
 comment on column roster.accounts.removed_at is 'When Roster last blocked or deleted it as a removal; the guard counts these. Null: not removed.';
 comment on column roster.accounts.removal_released is 'That removal had been released by a person, so the guard does not count it.';
+comment on column roster.accounts.written_back_txid is
+    'The transaction in which Roster last wrote this id into the application''s table; fold takes that change for no news of the user. Null: never.';
 comment on column roster.accounts.call_id is 'A call to Auth0 whose end is not recorded; after call_deadline the account is looked at. Null: none.';
 comment on index roster.accounts_one_primary is 'At most one account of a person is the primary one.';
 comment on index roster.accounts_by_user is 'Serves the planner: all accounts of a key.';
 comment on index roster.accounts_by_email is 'Serves the question who of ours holds an address.';
 comment on index roster.accounts_by_removal is 'Serves the removal guard.';
+comment on index roster.accounts_by_write_back is 'Serves fold: which change is Roster''s own.';

@@ -35,7 +35,7 @@ begin
         -- The number of keys is read once here: asked beside unnest() it would be read out of the whole array for each of them.
         select c.*, cardinality(c.user_keys) > mass as is_mass from roster.changes c
         -- That Roster itself wrote an id back is no news.
-        where c.id = any (ids) and c.reason is distinct from 'roster wrote the Auth0 id back'
+        where c.id = any (ids) and not exists (select from roster.accounts a where a.written_back_txid = c.txid)
     ),
     event as (
         select c.id, c.op, c.txid, c.changed_at, k.user_key, 'added' as kind, null as removed_by

@@ -50,11 +50,13 @@ begin
     users := case when everybody then (select count(*) from roster.mirror) else coalesce(cardinality(keys), 0) end;
     -- Two statements, since a filter that may be none reaches no index.
     if everybody then
-        select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed'))
-        into held, failed from roster.plan p;
+        select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed')),
+            count(*) filter (where p.state = 'suppressed')
+        into held, failed, suppressed from roster.plan p;
     else
-        select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed'))
-        into held, failed from roster.plan p where p.user_key = any (keys);
+        select count(*) filter (where p.state = 'held'), count(*) filter (where p.state in ('parked', 'disputed')),
+            count(*) filter (where p.state = 'suppressed')
+        into held, failed, suppressed from roster.plan p where p.user_key = any (keys);
     end if;
     converged := converged and held = 0 and failed = 0 and suppressed = 0;
     waited := clock_timestamp() - since;

@@ -205,11 +205,13 @@ pub async fn write_back(pool: &Pool, keys: Option<&[String]>) -> Result<(), DbEr
                 and ($1::text[] is null or a.user_key = any($1)) limit 1000",
         )
         .await?;
-    // Fold knows this reason, so that the write is no news of the user.
+    // Fold knows this transaction, so that the write is no news of the user; the reason is for people who read history.
     let write = client
         .prepare_cached(
-            "select case when set_config('roster.reason', 'roster wrote the Auth0 id back', true) is not null \
-             then roster.write_back($1, $2) end",
+            "with own as ( \
+                update roster.accounts set written_back_txid = pg_current_xact_id() where auth0_user_id = $2 \
+                returning set_config('roster.reason', 'roster wrote the Auth0 id back', true)) \
+             select roster.write_back($1, $2) from own",
         )
         .await?;
     for row in client.query(&statement, &[&keys]).await? {

@@ -102,7 +102,6 @@ Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
   export DATABASE_URL={database_url}
   {roster} status
   {roster} plan
-  {roster} explain {email}
 
 The same by itself, with a verdict: {roster} demo --tour
 Ctrl-C stops everything and leaves nothing behind.
