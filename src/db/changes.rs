@@ -14,6 +14,8 @@ const FOLD_BATCH: i32 = 500;
 pub struct Folded {
     /// Changes taken over; 0 when there was nothing, or another reactor is at it.
     pub changes: i32,
+    /// There may be more: this was as many as one fold takes.
+    pub more: bool,
     /// One of them could not name its users, so everybody was looked at.
     pub looked_at_everybody: bool,
 }
@@ -31,8 +33,10 @@ pub async fn fold(pool: &Pool) -> Result<Folded, DbError> {
         )
         .await?;
     let row = client.query_one(&statement, &[&FOLD_BATCH]).await?;
+    let changes = row.get(0);
     Ok(Folded {
-        changes: row.get(0),
+        changes,
+        more: changes >= FOLD_BATCH,
         looked_at_everybody: row.get(1),
     })
 }

@@ -61,6 +61,9 @@ pub struct Terms {
     pub invitations_per_minute: u32,
 }
 
+/// Accounts one user may take over in one turn.
+const MOST_TAKEOVERS: u32 = 8;
+
 /// Leases up to `limit` users that are due, removals first, the longest waiting first. None while paused. The commit does
 /// not wait for the disk: a lease that a crash undoes was held by nobody.
 ///
@@ -120,16 +123,21 @@ pub async fn turn(
     let mut begun = Vec::new();
     let mut settled = Vec::new();
     let mut open = held;
-    // A takeover needs no call: it is done here and the plan read again.
+    // A takeover needs no call: it is done here and the plan read again; not for ever, should it change nothing.
+    let mut takeovers = 0;
     while !open.is_empty() {
+        takeovers += 1;
         let rows = plan(&tx, &open).await?;
         let mut again = Vec::new();
         for key in open {
             let mine: Vec<&PlanRow> = rows.iter().filter(|row| row.user_key == key).collect();
             match next(&mine) {
-                Some(row) if row.action == Action::Rekey => {
+                Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
                     record::rekey(&tx, terms.reactor, row).await?;
                     again.push(key);
+                }
+                Some(row) if row.action == Action::Rekey => {
+                    settled.push(Settled::later(key, Duration::from_secs(60)));
                 }
                 Some(_) if !more => settled.push(Settled::later(key, Duration::ZERO)),
                 Some(row) => match begin(&tx, terms, row).await? {
@@ -153,6 +161,28 @@ pub async fn turn(
     release(&tx, &settled).await?;
     tx.commit().await?;
     Ok(begun)
+}
+
+/// Lets a user go whose turn the database refused, to be tried again in a minute and told of in `roster.problems`.
+///
+/// # Errors
+/// [`DbError`]; the lease ends by itself then.
+pub async fn set_aside(
+    pool: &Pool,
+    reactor: Uuid,
+    claim: &Claim,
+    sqlstate: &str,
+) -> Result<(), DbError> {
+    let client = pool.get().await?;
+    client
+        .execute(
+            "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
+                attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
+             where user_key = $1 and lease_by = $2",
+            &[&claim.user_key, &reactor, &sqlstate],
+        )
+        .await?;
+    Ok(())
 }
 
 /// In how long the next user is due, of those that wait for a time or for a lease to end.

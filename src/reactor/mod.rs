@@ -41,6 +41,7 @@ use crate::{
         listener::{self, Heard},
         mirror::{self, Claim, Terms},
         reactors::{self, Fallback, HEARTBEAT, Note, Settings},
+        record::Done,
     },
 };
 
@@ -205,7 +206,7 @@ impl Reactor {
             if folded.looked_at_everybody {
                 reactors::note(&self.pool, self.terms.reactor, Note::Swept).await?;
             }
-            if folded.changes == 0 {
+            if !folded.more {
                 break;
             }
         }
@@ -268,13 +269,16 @@ impl Reactor {
     async fn turn(
         &self,
         claims: &[Claim],
-        done: Vec<crate::db::record::Done>,
+        done: Vec<Done>,
         stop: &CancellationToken,
     ) -> Result<Vec<mirror::Begun>, DbError> {
         let until = Instant::now() + self.terms.lease / 2;
         loop {
             let more = !stop.is_cancelled();
             match mirror::turn(&self.pool, &self.terms, claims, done.clone(), more).await {
+                Err(error) if error.server().is_some() && !error.is_unreachable() => {
+                    return Ok(self.turn_one_by_one(claims, done, more).await);
+                }
                 Err(error) if Instant::now() < until && !done.is_empty() => {
                     tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
                     tokio::time::sleep(AFTER_A_FAULT).await;
@@ -282,6 +286,34 @@ impl Reactor {
                 result => return result,
             }
         }
+    }
+
+    /// One user whom the database refuses must not hold up the others of the batch.
+    async fn turn_one_by_one(
+        &self,
+        claims: &[Claim],
+        done: Vec<Done>,
+        more: bool,
+    ) -> Vec<mirror::Begun> {
+        let mut begun = Vec::new();
+        for claim in claims {
+            let mine = done
+                .iter()
+                .filter(|done| done.user_key == claim.user_key)
+                .cloned()
+                .collect();
+            let alone = std::slice::from_ref(claim);
+            match mirror::turn(&self.pool, &self.terms, alone, mine, more).await {
+                Ok(calls) => begun.extend(calls),
+                Err(error) => {
+                    let sqlstate = error.server().map_or("", |e| e.code().code()).to_owned();
+                    tracing::error!(user.key = %claim.user_key, sqlstate, error = %with_causes(&error), "the database refuses this user's turn");
+                    let _ =
+                        mirror::set_aside(&self.pool, self.terms.reactor, claim, &sqlstate).await;
+                }
+            }
+        }
+        begun
     }
 
     async fn sweep(&self) {

@@ -264,7 +264,10 @@ async fn a_bad_setting_stops_run_before_a_port_is_bound_and_names_key_origin_and
 #[tokio::test]
 async fn run_says_plainly_that_it_only_observes() {
     let world = World::observing().await;
-    let mut run = Going::start(with_tenant(roster(&world.database, "run --only reactor"), &world));
+    let mut run = Going::start(with_tenant(
+        roster(&world.database, "run --only reactor"),
+        &world,
+    ));
     let deadline = Instant::now() + Duration::from_secs(20);
     while world
         .texts("select count(*)::text from roster.reactors where last_listen_at is not null")

@@ -356,3 +356,28 @@ async fn two_reactors_share_a_hundred_new_rows_and_do_none_twice() {
     // Each of them fetched one token, for all its calls.
     assert_eq!(world.tenant.calls("POST", "/oauth/token").await, 2);
 }
+
+#[tokio::test]
+async fn one_user_whom_the_database_refuses_holds_up_nobody_else() {
+    let world = World::new().await;
+    world
+        .run(
+            "create function public.refuse() returns trigger language plpgsql as \
+             $$ begin raise exception 'not this one'; end $$; \
+             create trigger refuse before insert on roster.accounts for each row \
+             when (new.user_key = '2') execute function public.refuse(); \
+             insert into users (email) select 'p' || n || '@example.test' from generate_series(1, 3) n",
+        )
+        .await;
+    world.settle().await;
+    assert!(world.tenant.user("p1@example.test").await.is_some());
+    assert!(world.tenant.user("p3@example.test").await.is_some());
+    assert!(world.tenant.user("p2@example.test").await.is_none());
+    assert_eq!(
+        world.texts("select code from roster.problems").await,
+        ["database_refused"]
+    );
+    world.run("drop trigger refuse on roster.accounts").await;
+    world.settle_in_time().await;
+    assert!(world.tenant.user("p2@example.test").await.is_some());
+}

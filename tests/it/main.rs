@@ -18,5 +18,6 @@ mod mirror;
 mod persons;
 mod plan;
 mod readme;
+mod rights;
 mod tls;
 mod wake;

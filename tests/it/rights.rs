@@ -1,0 +1,110 @@
+//! Log-ins with the documented grants and nothing else can do their work, and no more.
+
+use roster::{
+    db::{connect::Endpoint, directory},
+    user::Auth0UserId,
+};
+use tokio_postgres::{Client, error::SqlState};
+
+use crate::support::world::World;
+
+/// A log-in of its own that is granted one of Roster's roles.
+async fn log_in(world: &World, role: &str) -> (String, Endpoint) {
+    let name = format!("{role}_of_{}", world.database.name());
+    world
+        .run(&format!("create role {name} login; grant {role} to {name}"))
+        .await;
+    let (_, rest) = world
+        .database
+        .url()
+        .split_once('@')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .expect("user@host");
+    let endpoint = Endpoint::parse(&format!("postgres://{name}@{rest}")).expect("an URL");
+    (name, endpoint)
+}
+
+async fn log_out(world: &World, name: &str) {
+    world.run(&format!("drop role {name}")).await;
+}
+
+async fn is_denied(client: &Client, statement: &str) {
+    let refused = client.batch_execute(statement).await.expect_err(statement);
+    assert_eq!(
+        refused.code(),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+        "{statement}"
+    );
+}
+
+#[tokio::test]
+async fn a_reactor_runs_with_the_role_roster_reactor_alone() {
+    let world = World::new().await;
+    let (name, endpoint) = log_in(&world, "roster_reactor").await;
+    let running = world.start_on(endpoint.clone(), |_| {});
+    world
+        .run("insert into users (email, name) values ('ada@example.test', 'Ada')")
+        .await;
+    world
+        .until("select auth0_user_id is not null from users")
+        .await;
+    world.run("delete from users").await;
+    world.run("select roster.release_held('all')").await;
+    world
+        .until("select bool_and(blocked) from roster.accounts")
+        .await;
+    running.stop().await;
+    let client = endpoint.session().await.expect("a session");
+    is_denied(&client, "select * from public.users").await;
+    is_denied(&client, "select roster.unwatch('public.users')").await;
+    drop(client);
+    log_out(&world, &name).await;
+}
+
+#[tokio::test]
+async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
+    let world = World::new().await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    let (name, endpoint) = log_in(&world, "roster_server").await;
+    let pool = endpoint.pool(1);
+    let google = Auth0UserId::from("google-oauth2|1");
+    let found = directory::find(&pool, &google, Some("ada@example.test")).await;
+    assert!(found.is_ok(), "{found:?}");
+    let client = pool.get().await.expect("a session");
+    client
+        .batch_execute("select roster.follow((select user_key from roster.mirror), 'google-oauth2|1', 'ada@example.test')")
+        .await
+        .expect("the one thing it writes");
+    is_denied(&client, "select * from public.users").await;
+    is_denied(&client, "update roster.mirror set due = true").await;
+    is_denied(&client, "select roster.set_mode('enforce')").await;
+    drop(client);
+    pool.close();
+    log_out(&world, &name).await;
+}
+
+#[tokio::test]
+async fn an_operator_presses_the_buttons_and_a_reader_only_looks() {
+    let world = World::new().await;
+    let (operator, endpoint) = log_in(&world, "roster_operator").await;
+    let client = endpoint.session().await.expect("a session");
+    client
+        .batch_execute("select * from roster.status; select roster.pause('x'); select roster.resume(); select roster.resync_all()")
+        .await
+        .expect("an operator's buttons");
+    is_denied(&client, "delete from roster.changes").await;
+    drop(client);
+    let (reader, endpoint) = log_in(&world, "roster_reader").await;
+    let client = endpoint.session().await.expect("a session");
+    client
+        .batch_execute(
+            "select * from roster.status; select * from roster.plan; select * from roster.problems",
+        )
+        .await
+        .expect("a reader's views");
+    is_denied(&client, "select roster.pause('x')").await;
+    drop(client);
+    log_out(&world, &operator).await;
+    log_out(&world, &reader).await;
+}
