@@ -60,6 +60,18 @@ pub fn start(log: &Log) -> Result<(), TryInitError> {
         .try_init()
 }
 
+/// An error with its causes, in one line for a log.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
 /// The metrics of one program. Cheap to clone; each room registers its own, under the prefix `roster_`.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<RwLock<Registry>>);

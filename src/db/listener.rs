@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connect::{ConnectError, Endpoint, SESSION_SETTINGS};
+use crate::telemetry::with_causes;
 
 /// How often an idle connection has to prove that somebody is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -74,7 +75,7 @@ pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: Cancel
                 "the listening connection ended"
             ),
             Err(error) => {
-                tracing::warn!(error = %chain(&error), retry_ms = delay.as_millis(), "the listening connection failed");
+                tracing::warn!(error = %with_causes(&error), retry_ms = delay.as_millis(), "the listening connection failed");
             }
         }
         tokio::select! {
@@ -176,17 +177,6 @@ async fn within<T>(
         Ok(result) => Ok(result?),
         Err(_) => Err(Ended::Silent),
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);

@@ -43,6 +43,7 @@ use crate::{
         reactors::{self, Fallback, HEARTBEAT, Note, Settings},
         record::Done,
     },
+    telemetry::with_causes,
 };
 
 /// Users that one worker takes at a time: enough to share its two transactions, few enough that a slow call delays few.
@@ -457,15 +458,4 @@ impl Looks {
         }
         true
     }
-}
-
-/// An error with its causes, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
