@@ -21,3 +21,4 @@ mod readme;
 mod rights;
 mod tls;
 mod wake;
+mod walls;
