@@ -120,6 +120,13 @@ fn sentence(status: &Value) -> String {
             output::count(stuck, "user")
         );
     }
+    let staged = number("invitations_staged");
+    if staged > 0 {
+        return format!(
+            "In sync; {} staged for a person to release, in SQL: select roster.invite(user_key) from roster.invitations where state = 'staged';",
+            output::count(staged, "invitation")
+        );
+    }
     "In sync.".to_owned()
 }
 
