@@ -137,7 +137,7 @@ fn sentence(status: &Value, problems: usize) -> String {
     let staged = number("invitations_staged");
     if staged > 0 {
         return format!(
-            "In sync; {} staged for a person to release, in SQL: select roster.invite(user_key) from roster.invitations where state = 'staged';",
+            "In sync; {} staged until a person releases them: roster.invite(who) in SQL.",
             output::count(staged, "invitation")
         );
     }
