@@ -1,4 +1,4 @@
-# make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server, console
+# make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server
 # make test    formatting, lints and every test
 # make bench   measure: commit to request, calls a change, idle memory
 # make lint    formatting and lints alone
@@ -11,6 +11,7 @@ CARGO ?= cargo
 .PHONY: demo test bench lint tools
 
 demo: tools
+	$(CARGO) build --locked --bin roster
 	$(CARGO) run --locked --quiet -- demo $(ARGS)
 
 test: lint

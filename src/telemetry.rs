@@ -75,6 +75,35 @@ fn filter(log: &Log) -> EnvFilter {
     .fold(filter, EnvFilter::add_directive)
 }
 
+/// An error with its causes in one line. What the server says may quote a row's values, in its detail and in its message too, so
+/// of its errors only the code and the names of what is concerned are given.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes
+        .map(|cause| match cause.downcast_ref() {
+            Some(server) => named(server),
+            None => cause.to_string(),
+        })
+        .collect();
+    texts.join(": ")
+}
+
+fn named(server: &tokio_postgres::error::DbError) -> String {
+    let names = [
+        ("table", server.table()),
+        ("column", server.column()),
+        ("constraint", server.constraint()),
+    ];
+    let names = names
+        .into_iter()
+        .filter_map(|(what, name)| name.map(|name| format!(", {what} {name}")));
+    format!(
+        "SQLSTATE {}{}",
+        server.code().code(),
+        names.collect::<String>()
+    )
+}
+
 /// The metrics of one program. Cheap to clone; each room registers its own, under the prefix `roster_`.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<RwLock<Registry>>);

@@ -22,6 +22,7 @@ create or replace view roster.status as
 select
     s.mode,
     s.mode_chosen_at is not null as mode_was_chosen,
+    s.mode_chosen_by,
     s.paused_at,
     s.pause_reason,
     s.tenant,
@@ -61,7 +62,7 @@ select
     case
         when m.user_key is null then 'not seen yet'
         when m.disputed is not null then 'disputed'
-        when m.error_class = 'data' then 'parked'
+        when m.error_class = 'data' or fault.code is not null then 'parked'
         when m.removal_verdict = 'kept' then 'kept'
         when m.due and m.error_code is not null then 'failing'
         when m.due then 'pending'
@@ -71,12 +72,12 @@ select
     accounts.ids as auth0_user_ids,
     case when m.due then m.due_since end as pending_since,
     m.synced_at as last_synced_at,
-    m.error_code as last_error,
+    coalesce(m.error_code, fault.code) as last_error,
     case
         when m.disputed = 'key_doubled' then 'mend roster.desired_users: it shows this key twice'
         when m.disputed is not null then 'decide with roster.link(who, auth0_user_id)'
-        when m.error_class = 'data' then 'correct the row'
-        when m.error_class = 'config' then 'run roster doctor'
+        when m.error_class = 'data' or fault.code is not null then 'correct the row'
+        when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
         when m.error_class is not null then 'nothing: it is tried again'
     end as what_to_do
 from roster.desired_users d
@@ -85,11 +86,17 @@ left join lateral (
     select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
     from roster.accounts a where a.user_key = d.user_key and a.state = 'linked'
 ) accounts on true
+left join lateral (
+    -- What the row itself lacks, before anything was tried.
+    select coalesce(roster.row_fault(d.email), case when accounts.ids is null and exists (
+        select from roster.desired_users other where lower(other.email) = lower(d.email) and other.user_key <> d.user_key
+    ) then 'email_collides' end) as code
+) fault on true
 union all
 select
     m.user_key, null, null, 'removed', accounts.ids, case when m.due then m.due_since end, m.synced_at, m.error_code,
     case
-        when m.error_class = 'config' then 'run roster doctor'
+        when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
         when m.error_class is not null then 'nothing: it is tried again'
     end
 from roster.mirror m
@@ -113,7 +120,7 @@ select case m.error_class when 'data' then 'parked' else 'failing' end, m.error_
     case when m.error_code = 'database_refused' then 'The database refuses to plan or record these users: select user_key, error_detail from roster.mirror; they are tried again each minute.'
     else case m.error_class
         when 'data' then 'Auth0 refuses what the row says. Correct the row; it is tried again at once.'
-        when 'config' then 'The tenant or the credentials refuse the call. Run: roster doctor'
+        when 'config' then 'The tenant or the credentials refuse the call. Check the client, its scopes and auth0.connection.'
         when 'throttled' then 'Auth0''s rate limit; nothing to do, it goes on by itself.'
         when 'conflict' then 'An account is there already; it is being looked at.'
         else 'Auth0 could not be reached or failed; it is tried again by itself.'

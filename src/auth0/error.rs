@@ -237,18 +237,6 @@ pub(super) fn plain_code(code: &str) -> Option<String> {
     plain.then(|| code.to_owned())
 }
 
-/// An error and its causes in one line, for where a cause cannot be carried along.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
-}
-
 fn in_brackets(code: &Option<String>) -> String {
     code.as_deref()
         .map(|code| format!(" ({code})"))

@@ -16,10 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    error::{TokenError, with_causes},
+    error::TokenError,
     transport::{Failure, Transport},
     wire,
 };
+use crate::telemetry::with_causes;
 
 /// How long refused credentials are not tried again.
 const REFUSAL: Duration = Duration::from_secs(30);

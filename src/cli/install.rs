@@ -19,7 +19,7 @@ pub(super) async fn migrate(
         .session()
         .await?;
     if print_sql {
-        println!("{}", migrate::script(&mut client).await?);
+        output::say!("{}", migrate::script(&mut client).await?);
         return Ok(Exit::Done);
     }
     let report = migrate::migrate(&mut client, apply).await?;
@@ -37,33 +37,39 @@ pub(super) async fn migrate(
 
 fn tell(report: &Report) {
     match report.applied.as_slice() {
-        [] => println!("The schema was up to date; triggers and views were applied again."),
-        applied => println!("Applied {}.", applied.join(", ")),
+        [] => output::say!("The schema was up to date; triggers and views were applied again."),
+        applied => output::say!("Applied {}.", applied.join(", ")),
     }
     if !report.watched.is_empty() {
-        println!("Changes are captured on {}.", report.watched.join(", "));
+        output::say!("Changes are captured on {}.", report.watched.join(", "));
+    }
+    if report.users_unwatched && report.view_to_write.is_none() {
+        output::say!(
+            "\nNo users table is watched yet, so changes are found only by the sweep. Name it, its key and the columns your view reads:\n    \
+             select roster.watch('public.users', key => 'id', columns => array['email', …]);"
+        );
     }
     if !report.for_a_superuser.is_empty() {
-        println!(
+        output::say!(
             "\nThis user may not do the following; Roster works without, with fewer roles to grant. Someone who may:"
         );
         for statement in &report.for_a_superuser {
-            println!("    {statement}");
+            output::say!("    {statement}");
         }
     }
     if !report.indexes.is_empty() {
-        println!(
+        output::say!(
             "\nThe users table was there before, so its indexes are yours to add. Look-ups need these (roster migrate --apply does it):"
         );
         for statement in &report.indexes {
-            println!("    {statement};");
+            output::say!("    {statement};");
         }
     }
     match &report.view_to_write {
-        Some(view) => println!(
-            "\nThe users table has other columns than expected. Write this view, then run roster migrate again:\n\n{view}"
+        Some(view) => output::say!(
+            "\nThe users table has other columns than expected. Write this view, run roster migrate again, then call roster.watch on the table:\n\n{view}"
         ),
-        None => println!(
+        None => output::say!(
             "\nNext: roster run (observes only), roster plan (what would be done), roster mode enforce."
         ),
     }

@@ -36,24 +36,30 @@ pub(super) async fn status(config: &Config, watch: bool, json: bool) -> anyhow::
 async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
     let status = control::status(client).await?;
     let problems = control::problems(client).await?;
+    // The whole plan is read only where something may be suppressed.
+    let suppressed = match (status["mode"].as_str(), status["paused_at"].is_null()) {
+        (Some("enforce"), true) => 0,
+        _ => control::suppressed(client).await?,
+    };
     let number = |field: &str| status[field].as_i64().unwrap_or(0);
-    let (held, behind) = (number("held"), number("pending") + number("unfolded"));
-    let exit = match (
-        held,
-        behind + number("failing") + number("parked") + number("disputed"),
-    ) {
-        (1.., _) => Exit::Held,
-        (_, 0) => Exit::Done,
-        _ => Exit::Differences,
+    let behind = number("pending") + number("unfolded") + suppressed;
+    let exit = if number("held") > 0 {
+        Exit::Held
+    } else if behind > 0 || !problems.is_empty() {
+        Exit::Differences
+    } else {
+        Exit::Done
     };
     if as_json {
         output::json(&json!({"status": status, "problems": problems}))?;
         return Ok(exit);
     }
-    println!("{}", sentence(&status));
-    let mut table = output::table(&["", ""]);
+    output::say!("{}", sentence(&status, problems.len()));
+    let mut table = output::list();
     for (label, field) in [
         ("mode", "mode"),
+        ("chosen by", "mode_chosen_by"),
+        ("tenant", "tenant"),
         ("paused since", "paused_at"),
         ("because", "pause_reason"),
         ("reactors running", "reactors"),
@@ -75,9 +81,15 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
             table.add_row([label.to_owned(), text]);
         }
     }
-    println!("{table}");
+    if suppressed > 0 {
+        table.add_row([
+            "suppressed by mode or pause".to_owned(),
+            suppressed.to_string(),
+        ]);
+    }
+    output::say!("{table}");
     if !problems.is_empty() {
-        println!(
+        output::say!(
             "{}",
             rows(
                 &problems,
@@ -89,7 +101,7 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
 }
 
 /// How things stand, in one sentence that ends in the next step.
-fn sentence(status: &Value) -> String {
+fn sentence(status: &Value, problems: usize) -> String {
     let number = |field: &str| status[field].as_i64().unwrap_or(0);
     if !status["mode_was_chosen"].as_bool().unwrap_or(false) {
         return "Observing only: nothing is written to Auth0 until you choose. Look at roster plan, then run roster mode enforce.".to_owned();
@@ -113,11 +125,20 @@ fn sentence(status: &Value) -> String {
     if behind > 0 {
         return format!("{} on the way to Auth0.", output::count(behind, "change"));
     }
-    let stuck = number("parked") + number("disputed") + number("failing");
-    if stuck > 0 {
+    if problems > 0 {
         return format!(
-            "In sync but for {}: see the problems below.",
-            output::count(stuck, "user")
+            "Nothing is on its way, but {} below for a person.",
+            match problems {
+                1 => "there is a problem".to_owned(),
+                n => format!("there are {n} problems"),
+            }
+        );
+    }
+    let staged = number("invitations_staged");
+    if staged > 0 {
+        return format!(
+            "In sync; {} staged until a person releases them: roster.invite(who) in SQL.",
+            output::count(staged, "invitation")
         );
     }
     "In sync.".to_owned()
@@ -128,7 +149,11 @@ pub(super) async fn plan(config: &Config, who: &[String], json: bool) -> anyhow:
     let rows = plan::read(&client, who).await?;
     let exit = if rows.iter().any(|row| row.state == "held") {
         Exit::Held
-    } else if rows.is_empty() {
+    } else if rows
+        .iter()
+        .all(|row| matches!(row.state.as_str(), "kept" | "staged"))
+    {
+        // A person has decided, or will when it suits.
         Exit::Done
     } else {
         Exit::Differences
@@ -138,7 +163,7 @@ pub(super) async fn plan(config: &Config, who: &[String], json: bool) -> anyhow:
         return Ok(exit);
     }
     if rows.is_empty() {
-        println!("Nothing to do.");
+        output::say!("Nothing to do.");
         return Ok(exit);
     }
     let mut table = output::table(&["user", "e-mail", "action", "state", "why", "changes"]);
@@ -152,7 +177,7 @@ pub(super) async fn plan(config: &Config, who: &[String], json: bool) -> anyhow:
             &output::changes(&row.changes),
         ]);
     }
-    println!("{table}");
+    output::say!("{table}");
     Ok(exit)
 }
 
@@ -167,13 +192,13 @@ pub(super) async fn held(config: &Config, json: bool) -> anyhow::Result<Exit> {
     if json {
         output::json(&held)?;
     } else if held.is_empty() {
-        println!("No removal is held.");
+        output::say!("No removal is held.");
     } else {
-        println!(
+        output::say!(
             "{}",
             rows(&held, &["user_key", "email", "action", "reason", "since"])
         );
-        println!(
+        output::say!(
             "Let them go ahead: roster held --release all. Keep the accounts: roster held --discard all. Or one user instead of all."
         );
     }

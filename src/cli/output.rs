@@ -1,12 +1,31 @@
 //! Tables and JSON on stdout.
+//!
+//! Whoever reads may stop reading (`roster plan | head`); then the command ends quietly.
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 use serde::Serialize;
 use serde_json::Value;
 
+/// Prints a line as `println!` does, and ends the program quietly when nobody reads any more.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::cli::output::line(format_args!($($words)*))
+    };
+}
+pub(super) use say;
+
+/// What [`say!`] does.
+pub(super) fn line(words: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if let Err(error) = writeln!(std::io::stdout(), "{words}") {
+        let broken_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
+        std::process::exit(if broken_pipe { 0 } else { 1 });
+    }
+}
+
 /// Prints one JSON document on a line of its own.
 pub(super) fn json(data: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string(data)?);
+    say!("{}", serde_json::to_string(data)?);
     Ok(())
 }
 
@@ -17,6 +36,13 @@ pub(super) fn table(header: &[&str]) -> Table {
         .load_preset(UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header.to_vec());
+    table
+}
+
+/// A table of two columns without a header.
+pub(super) fn list() -> Table {
+    let mut table = table(&[]);
+    table.set_header(Vec::<String>::new());
     table
 }
 

@@ -11,7 +11,7 @@ pub(super) async fn mode(config: &Config, mode: Mode, json: bool) -> anyhow::Res
     if json {
         output::json(&json!({"mode": mode.as_str()}))?;
     } else {
-        println!(
+        output::say!(
             "{}",
             match mode {
                 Mode::Observe => "Mode observe: nothing is written to Auth0.",
@@ -28,7 +28,7 @@ pub(super) async fn mode(config: &Config, mode: Mode, json: bool) -> anyhow::Res
 pub(super) async fn pause(config: &Config, reason: &str) -> anyhow::Result<Exit> {
     let client = session(config).await?;
     control::pause(&client, reason).await?;
-    println!(
+    output::say!(
         "Paused. Changes are captured and authorization goes on; roster resume lets the mirror go on."
     );
     Ok(Exit::Done)
@@ -37,7 +37,7 @@ pub(super) async fn pause(config: &Config, reason: &str) -> anyhow::Result<Exit>
 pub(super) async fn resume(config: &Config) -> anyhow::Result<Exit> {
     let client = session(config).await?;
     control::resume(&client).await?;
-    println!("Resumed.");
+    output::say!("Resumed.");
     Ok(Exit::Done)
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn held(
     if json {
         output::json(&json!({"users": number}))?;
     } else {
-        println!("{} {word}.", output::count(number.into(), "removal"));
+        output::say!("{} {word}.", output::count(number.into(), "removal"));
     }
     Ok(Exit::Done)
 }
@@ -96,7 +96,7 @@ pub(super) async fn sync(
         if json {
             output::json(&json!({"users": users}))?;
         } else {
-            println!("Asked for a look at {asked}.");
+            output::say!("Asked for a look at {asked}.");
         }
         return Ok(Exit::Done);
     };
@@ -109,11 +109,14 @@ pub(super) async fn sync(
     if json {
         output::json(&receipt)?;
     } else if receipt.converged {
-        println!("In sync: {asked}, after {:.2} s.", receipt.waited);
+        output::say!("In sync: {asked}, after {:.2} s.", receipt.waited);
     } else {
-        println!(
+        output::say!(
             "Not in sync after {:.1} s: {} held, {} for a person, {} suppressed by mode or pause. See roster plan and roster status.",
-            receipt.waited, receipt.held, receipt.failed, receipt.suppressed
+            receipt.waited,
+            receipt.held,
+            receipt.failed,
+            receipt.suppressed
         );
     }
     Ok(exit)

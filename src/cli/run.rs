@@ -46,18 +46,22 @@ pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<E
             &json!({"url": url, "users": format!("{url}/_emulator/users"), "mail": format!("{url}/_emulator/mail")}),
         )?;
     } else {
-        println!("Auth0 emulator at {url}; everything is forgotten when it ends.");
-        println!("Its users: {url}/_emulator/users   mailbox: {url}/_emulator/mail");
-        println!("To let roster use it:");
-        println!("    export ROSTER__AUTH0__BASE_URL={url}");
-        println!("    export AUTH0_MGMT_CLIENT_ID={}", options.m2m.client_id);
-        println!(
+        output::say!("Auth0 emulator at {url}; everything is forgotten when it ends.");
+        output::say!("Its users: {url}/_emulator/users   mailbox: {url}/_emulator/mail");
+        output::say!("To let roster use it:");
+        output::say!("    export ROSTER__AUTH0__BASE_URL={url}");
+        output::say!("    export AUTH0_MGMT_CLIENT_ID={}", options.m2m.client_id);
+        output::say!(
             "    export AUTH0_MGMT_CLIENT_SECRET={}",
             emulator_secret(&options)
         );
-        println!(
+        output::say!(
             "    export ROSTER__AUTHZ__AUDIENCE={}",
             options.audiences.join(",")
+        );
+        output::say!("    export ROSTER__AUTHZ__EMAIL_CLAIM=https://roster.dev/email");
+        output::say!(
+            "A token for one of its users: curl -d '{{\"user_id\": \"auth0|…\"}}' {url}/_emulator/tokens"
         );
     }
     emulator::serve(listener, options, stop_on_signal()?).await?;

@@ -142,6 +142,15 @@ pub async fn status(client: &Client) -> Result<Value, DbError> {
         .get(0))
 }
 
+/// How many rows of the plan the mode or a pause does not let happen.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn suppressed(client: &Client) -> Result<i64, DbError> {
+    let count = "select count(*) from roster.plan where state = 'suppressed'";
+    Ok(client.query_one(count, &[]).await?.get(0))
+}
+
 /// The rows of `roster.problems`, as JSON objects.
 ///
 /// # Errors

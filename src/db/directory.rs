@@ -84,7 +84,7 @@ pub enum DirectoryError {
     #[error("no connection to look up a user could be had")]
     Connection(#[source] deadpool_postgres::PoolError),
     /// Not a source: the detail of a database error may quote values.
-    #[error("looking up a user failed: {}", super::for_the_log(.0))]
+    #[error("looking up a user failed: {}", crate::telemetry::with_causes(.0))]
     Query(tokio_postgres::Error),
     #[error("looking up a user took longer than {} ms", DEADLINE.as_millis())]
     TimedOut,

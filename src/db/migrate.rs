@@ -74,6 +74,8 @@ pub struct Report {
     pub applied: Vec<String>,
     /// Tables whose changes are captured.
     pub watched: Vec<String>,
+    /// No table whose rows are the users is watched: nothing is captured until `roster.watch` is called.
+    pub users_unwatched: bool,
     /// Statements for someone who may create roles.
     pub for_a_superuser: Vec<String>,
     /// Indexes an adopted table needs; run by `--apply`.
@@ -186,6 +188,12 @@ async fn migrate_locked(client: &mut Client, build_indexes: bool) -> Result<Repo
             run(client, &statement, &statement).await?;
         }
     }
+    report.users_unwatched = scalar(
+        client,
+        "the watched tables",
+        "select not exists (select from roster.watched where attached and of_users)",
+    )
+    .await?;
     report.watched = client
         .query(
             "select relation from roster.watched where attached order by relation",
@@ -225,6 +233,18 @@ pub async fn script(client: &mut Client) -> Result<String, MigrateError> {
                 migration.sql().unwrap_or_default()
             ));
         }
+    }
+    // As refinery keeps its book, so that a later migrate knows what was run by hand.
+    script.push_str(
+        "\ncreate table if not exists roster.migrations (version int8 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255));\n",
+    );
+    for migration in runner().get_migrations() {
+        script.push_str(&format!(
+            "insert into roster.migrations values ({}, '{}', to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '{}') on conflict do nothing;\n",
+            migration.version(),
+            migration.name(),
+            migration.checksum()
+        ));
     }
     let mapped: bool = scalar(
         client,

@@ -70,9 +70,19 @@ pub async fn register(
         (_, Some(tenant)) if tenant != settings.tenant => Some(Fallback::AnotherTenant),
         _ => None,
     };
-    if fallback.is_some() {
-        tx.execute("update roster.settings set mode = 'observe', mode_chosen_by = null, mode_chosen_at = null", &[])
-            .await?;
+    if let Some(fallback) = fallback {
+        // Kept, so that who wonders later why nothing is written finds out.
+        let by = match fallback {
+            Fallback::AnotherDatabase => {
+                "roster: this database is a copy of the one the mode was chosen for"
+            }
+            Fallback::AnotherTenant => "roster: this mirror belonged to another tenant",
+        };
+        tx.execute(
+            "update roster.settings set mode = 'observe', mode_chosen_by = $1, mode_chosen_at = now()",
+            &[&by],
+        )
+        .await?;
     }
     tx.execute(
         "update roster.settings set tenant = $1, connection = $2, guard_window = make_interval(secs => $3), guard_removals_min = $4, \

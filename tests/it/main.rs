@@ -22,3 +22,4 @@ mod readme;
 mod rights;
 mod tls;
 mod wake;
+mod walls;

@@ -126,6 +126,10 @@ async fn a_users_table_of_another_shape_gets_a_view_to_write_and_then_everything
         .expect("the proposal is a statement that runs");
     let report = migrated(&mut client).await;
     assert_eq!(report.view_to_write, None);
+    assert!(
+        report.users_unwatched,
+        "nothing is captured yet, and it says so"
+    );
     assert!(is_installed(&client).await.expect("an answer"));
     client
         .batch_execute(
@@ -241,5 +245,11 @@ async fn the_printed_script_does_what_migrate_does() {
             .await
             .len(),
         3
+    );
+    let report = migrated(&mut client).await;
+    assert_eq!(
+        report.applied,
+        Vec::<String>::new(),
+        "what was run by hand is known"
     );
 }

@@ -129,7 +129,7 @@ async fn a_2xx_that_cannot_be_read_was_applied_and_says_nothing_of_its_content()
             !format!("{error:?}").contains("ann@example.com"),
             "{error:?}"
         );
-        assert!(!error::with_causes(&error).contains("ann@example.com"));
+        assert!(!crate::telemetry::with_causes(&error).contains("ann@example.com"));
     }
 }
 
@@ -200,7 +200,7 @@ async fn a_lost_look_up_by_address_does_not_name_the_address() {
         .await
         .unwrap_err();
     assert!(matches!(error, CallError::AnswerLost { .. }), "{error:?}");
-    let shown = format!("{error:?} {}", error::with_causes(&error));
+    let shown = format!("{error:?} {}", crate::telemetry::with_causes(&error));
     assert!(
         !shown.contains("ann%40") && !shown.contains("ann@"),
         "{shown}"
