@@ -35,8 +35,7 @@ pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; char
 /// # Errors
 /// If logging was started before; what is there is kept.
 pub fn start(log: &Log) -> Result<(), TryInitError> {
-    // The configuration has checked the filter; a caller with one of its own gets the readable part of it.
-    let filter = EnvFilter::new(&log.filter);
+    let filter = filter(log);
     let terminal = std::io::stderr().is_terminal();
     let json = match log.format {
         LogFormat::Auto => !terminal,
@@ -70,6 +69,22 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     line
+}
+
+/// The configuration's filter, but for what prints values whoever asks: at debug level the database's client logs each statement with
+/// its parameters, which are addresses and names.
+fn filter(log: &Log) -> EnvFilter {
+    // The configuration has checked it; a caller with one of its own gets the readable part of it.
+    let filter = EnvFilter::new(&log.filter);
+    [
+        "tokio_postgres",
+        "tokio_postgres::query",
+        "tokio_postgres::simple_query",
+        "tokio_postgres::prepare",
+    ]
+    .into_iter()
+    .map(|target| format!("{target}=warn").parse().expect("a directive"))
+    .fold(filter, EnvFilter::add_directive)
 }
 
 /// The metrics of one program. Cheap to clone; each room registers its own, under the prefix `roster_`.
@@ -107,6 +122,35 @@ mod tests {
     use prometheus_client::metrics::counter::Counter;
 
     use super::*;
+
+    #[test]
+    fn no_filter_shows_the_parameters_of_statements() {
+        for asked in [
+            "trace",
+            "info,tokio_postgres=debug",
+            "tokio_postgres::query=trace",
+        ] {
+            let log = Log {
+                format: LogFormat::Text,
+                filter: asked.to_owned(),
+            };
+            let subscriber = tracing_subscriber::registry().with(filter(&log));
+            tracing::subscriber::with_default(subscriber, || {
+                assert!(
+                    !tracing::enabled!(target: "tokio_postgres::query", tracing::Level::DEBUG),
+                    "{asked}"
+                );
+                assert!(
+                    !tracing::enabled!(target: "tokio_postgres::connection", tracing::Level::INFO),
+                    "{asked}"
+                );
+                assert!(
+                    tracing::enabled!(target: "tokio_postgres::query", tracing::Level::WARN),
+                    "{asked}"
+                );
+            });
+        }
+    }
 
     #[test]
     fn what_a_room_registers_is_encoded_under_our_prefix() {

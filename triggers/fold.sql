@@ -29,7 +29,7 @@ begin
     end if;
 
     insert into roster.mirror as m (
-        user_key, incarnation, email, removed_txid, removed_by, removed_at, removal_verdict, baseline, look_wanted, lane, due, due_since
+        user_key, incarnation, email, removed_txid, removed_by, removed_at, removal_verdict, disputed, baseline, look_wanted, lane, due, due_since
     )
     with change as materialized (
         -- The number of keys is read once here: asked beside unnest() it would be read out of the whole array for each of them.
@@ -113,7 +113,8 @@ begin
             end as removed_by,
             case t.last_kind when 'removed' then t.last_txid::xid8 when 'added' then null else old.removed_txid end as removed_txid,
             case when t.last_kind = 'removed' then t.last_at else coalesce(old.removed_at, now()) end as removed_at,
-            coalesce(old.incarnation, 1) as incarnation
+            coalesce(old.incarnation, 1) as incarnation,
+            count(*) over (partition by n.user_key) > 1 as is_doubled
         from named n
         left join roster.mirror old on old.user_key = n.user_key
         left join roster.desired_users d on d.user_key = n.user_key
@@ -122,7 +123,8 @@ begin
         -- A key without row, mirror or account concerns nobody.
         where old.user_key is not null or d.user_key is not null
     )
-    select s.user_key,
+    -- Where the view shows a key twice, a person has to mend the view; nobody else waits for that.
+    select distinct on (s.user_key) s.user_key,
         s.incarnation + coalesce(s.is_another_person, false)::integer,
         case
             when s.is_another_person then coalesce(s.row_email, s.old_email)
@@ -134,6 +136,7 @@ begin
         s.removed_by,
         case when s.removed_by is not null then s.removed_at end,
         s.removal_verdict,
+        case when s.is_doubled then 'key_doubled' end,
         s.is_new and settings.mode = 'observe',
         s.is_new and settings.mode = 'observe',
         case
@@ -162,7 +165,7 @@ begin
         attempts = 0,
         next_attempt_at = null,
         error_code = null, error_class = null, error_detail = null, error_at = null,
-        disputed = null,
+        disputed = excluded.disputed,
         conflict = false,
         removal_verdict = excluded.removal_verdict,
         -- Another person starts from nothing: no baseline, no invitation yet.

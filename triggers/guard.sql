@@ -12,12 +12,12 @@ with removal as materialized (
     where a.state in ('linked', 'missing')
         and m.removal_verdict is null
         and case
-            when d.user_key is not null and a.incarnation = m.incarnation then d.blocked and not a.blocked
+            when d.user_key is not null and a.incarnation = m.incarnation then d.blocked is true and not a.blocked
             -- Blocked long enough, so to be deleted.
             when a.blocked then a.blocked_by_us and a.origin = 'made' and greatest(a.removed_at, m.removed_at) + s.delete_after <= now()
             -- Somebody's live row takes it over: not a removal.
             else not exists (
-                select from roster.desired_users other where lower(other.email) = lower(a.email) and not other.blocked
+                select from roster.desired_users other where lower(other.email) = lower(a.email) and other.blocked is not true
             )
         end
 ),

@@ -80,6 +80,13 @@ where c.folded_at is null and k.user_key is not null;
 
 comment on view roster.news is 'The users that changes not folded yet concern; part of roster.plan.';
 
+create or replace view roster.arrivals as
+select k.user_key
+from roster.changes c cross join unnest(case when c.op = 'insert' then c.user_keys else c.keys_added end) k (user_key)
+where c.folded_at is null and c.of_users and k.user_key is not null;
+
+comment on view roster.arrivals is 'Keys that came with changes not folded yet: whom they mean is said by fold; part of roster.plan.';
+
 create or replace view roster.plan_of_accounts as
 select
     a.user_key,
@@ -96,13 +103,15 @@ select
         when live.live and what.action not in ('look', 'block') and d.auth0_user_id is distinct from a.auth0_user_id
             and d.auth0_user_id is not null and a.origin <> 'further' then 'disputed'
         when live.live and what.action not in ('look', 'block') and wanted.fault is not null then 'parked'
-        when live.live and what.action not in ('look', 'block') and m.email is distinct from lower(d.email) and unseen.unseen then 'disputed'
+        when what.action not in ('look', 'block') and address.is_unseen then 'disputed'
         when holder.user_key is not null and holder.wants_it_too then 'disputed'
     end as verdict,
     case
         when a.call_id is not null and a.call_deadline > now() then 'a call is in flight'
         when holder.user_key is not null and not breaker.breaks then format('the address is still held by user %s', holder.user_key)
-        when taker.user_key is not null then format('user %s takes this account over', taker.user_key)
+        when address.is_of_an_arrival and what.action not in ('look', 'block') then 'whom the key means is not known until its change is folded'
+        -- Before that, an open call has to be settled.
+        when taker.user_key is not null and what.action <> 'look' then format('user %s takes this account over', taker.user_key)
         when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'
     end as waits_for,
     case
@@ -123,11 +132,14 @@ select
         when live.live and d.auth0_user_id is distinct from a.auth0_user_id and d.auth0_user_id is not null and a.origin <> 'further'
             then format('the row names %s', d.auth0_user_id)
         when wanted.fault is not null then wanted.fault
-        when m.email is distinct from lower(d.email) and unseen.unseen then 'the address changed and nobody saw how'
+        when address.is_unseen then 'the address changed and nobody saw how'
         when holder.wants_it_too then format('user %s has the same address', holder.user_key)
     end as reason,
     case
-        when what.action = 'block' then jsonb_build_object('blocked', jsonb_build_object('from', false, 'to', true)) || case when live.live then wanted.changes else '{}' end
+        when what.action = 'block' then jsonb_build_object('blocked', jsonb_build_object('from', false, 'to', true))
+            -- Nothing that is in doubt, or that Auth0 refuses, may keep a block from going through.
+            || case when live.live and wanted.fault is null and not address.is_unseen and not address.is_of_an_arrival
+                and m.error_class is distinct from 'data' then wanted.changes else '{}' end
         when what.action = 'unblock' then jsonb_build_object('blocked', jsonb_build_object('from', true, 'to', false)) || wanted.changes
         when what.action = 'move aside' then jsonb_build_object('email', jsonb_build_object(
             'from', a.email, 'to', format('aside-%s@roster.invalid', md5(a.auth0_user_id))))
@@ -172,7 +184,7 @@ left join lateral (
             where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
         ) as has_an_account
     from roster.desired_users other
-    where not live.live and a.origin <> 'further' and not other.blocked
+    where not live.live and a.origin <> 'further' and other.blocked is not true
         and (lower(other.email) = lower(a.email) or other.auth0_user_id = a.auth0_user_id)
     limit 1
 ) claimant on true
@@ -188,7 +200,7 @@ cross join lateral (
 cross join lateral (
     select case
         when a.call_id is not null or a.state = 'missing' then 'look'
-        when a.state = 'chosen' then case when live.live and not d.blocked then case when m.look_wanted then 'look' else 'create' end end
+        when a.state = 'chosen' then case when live.live and d.blocked is not true then case when m.look_wanted then 'look' else 'create' end end
         when a.observed_at is null then 'look'
         when not live.live then
             case
@@ -197,7 +209,7 @@ cross join lateral (
                 when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
             end
         when d.blocked and not a.blocked then 'block'
-        when not d.blocked and a.blocked and a.blocked_by_us then 'unblock'
+        when d.blocked is not true and a.blocked and a.blocked_by_us then 'unblock'
         when wanted.changes <> '{}' then 'update'
     end as action
     offset 0
@@ -224,13 +236,16 @@ cross join lateral (
     select case when breaker.breaks then 'move aside' else naive.action end as action
     offset 0
 ) what
--- Is the row's address other than the one last folded, without a change that tells of it?
+-- Is the row's address other than the one last folded: without a change that tells of it, or with one that may make the key
+-- another person's?
 cross join lateral (
-    select case when live.live and m.email is distinct from lower(d.email) then a.user_key not in (
-        select n.user_key from roster.news n
-    ) else false end as unseen
+    select
+        case when live.live and m.email is distinct from lower(d.email) then a.user_key not in (select n.user_key from roster.news n) else false end
+            as is_unseen,
+        case when live.live and m.email is distinct from lower(d.email) then a.user_key in (select n.user_key from roster.arrivals n) else false end
+            as is_of_an_arrival
     offset 0
-) unseen
+) address
 where what.action is not null;
 
 comment on view roster.plan_of_accounts is 'What each linked account needs; part of roster.plan.';
@@ -347,7 +362,7 @@ cross join roster.settings s
 left join roster.invitations i on i.user_key = a.user_key and i.incarnation = a.incarnation and i.epoch = m.invite_epoch
 where m.invite_epoch > 0 and a.origin <> 'further' and a.state = 'linked' and a.call_id is null
     and i.state is distinct from 'sent'
-    and s.invitation_send <> 'none' and not d.blocked and not a.blocked;
+    and s.invitation_send <> 'none' and d.blocked is not true and not a.blocked;
 
 comment on view roster.plan_of_invitations is 'Which invitations are still wanted; part of roster.plan.';
 
@@ -398,7 +413,7 @@ cross join lateral (
         when m.removed_by = 'truncate' then 'the users table was truncated'
         when lower(p.email) = any (s.guard_protected) or p.user_key = any (s.guard_protected) then 'this user is protected'
         when p.removed_role = s.guard_admin_role
-            and (select count(*) from roster.desired_users d where d.role = s.guard_admin_role and not d.blocked) < s.guard_min_admins
+            and (select count(*) from roster.desired_users d where d.role = s.guard_admin_role and d.blocked is not true) < s.guard_min_admins
             then 'too few administrators would remain'
         else (select g.held_because from roster.guard g)
     end end as because

@@ -74,6 +74,7 @@ select
     m.synced_at as last_synced_at,
     coalesce(m.error_code, fault.code) as last_error,
     case
+        when m.disputed = 'key_doubled' then 'mend roster.desired_users: it shows this key twice'
         when m.disputed is not null then 'decide with roster.link(who, auth0_user_id)'
         when m.error_class = 'data' or fault.code is not null then 'correct the row'
         when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
@@ -109,17 +110,21 @@ comment on view roster.user_sync is 'Each user: how it stands with Auth0, since 
 
 create or replace view roster.problems as
 select 'disputed' as problem, m.disputed as code, count(*) as users, (array_agg(m.user_key order by m.user_key))[1:10] as examples, max(m.error_at) as last_at,
-    'A person decides: select roster.link(who, auth0_user_id);' as advice
+    case m.disputed
+        when 'key_doubled' then 'roster.desired_users shows these keys more than once. Mend the view; the next sweep goes on with them.'
+        else 'A person decides: select roster.link(who, auth0_user_id);'
+    end as advice
 from roster.mirror m where m.disputed is not null group by m.disputed
 union all
 select case m.error_class when 'data' then 'parked' else 'failing' end, m.error_code, count(*), (array_agg(m.user_key order by m.user_key))[1:10], max(m.error_at),
-    case m.error_class
+    case when m.error_code = 'database_refused' then 'The database refuses to plan or record these users: select user_key, error_detail from roster.mirror; they are tried again each minute.'
+    else case m.error_class
         when 'data' then 'Auth0 refuses what the row says. Correct the row; it is tried again at once.'
         when 'config' then 'The tenant or the credentials refuse the call. Check the client, its scopes and auth0.connection.'
         when 'throttled' then 'Auth0''s rate limit; nothing to do, it goes on by itself.'
         when 'conflict' then 'An account is there already; it is being looked at.'
         else 'Auth0 could not be reached or failed; it is tried again by itself.'
-    end
+    end end
 from roster.mirror m where m.error_code is not null and m.disputed is null group by m.error_class, m.error_code
 union all
 select 'row not acceptable', roster.row_fault(d.email), count(*), (array_agg(d.user_key order by d.user_key))[1:10], null,
@@ -134,7 +139,7 @@ union all
 select 'banned in Auth0', 'ban_made_elsewhere', count(*), (array_agg(a.user_key order by a.user_key))[1:10], max(a.observed_at),
     'Blocked in Auth0, but not by Roster, which leaves it so. Lift it in Auth0, or block the row too.'
 from roster.accounts a join roster.desired_users d on d.user_key = a.user_key
-where a.state = 'linked' and a.blocked and not a.blocked_by_us and not d.blocked having count(*) > 0
+where a.state = 'linked' and a.blocked and not a.blocked_by_us and d.blocked is not true having count(*) > 0
 union all
 select 'invitation unknown', 'invitation_unknown', count(*), (array_agg(i.user_key order by i.user_key))[1:10], max(i.changed_at),
     'The mail may have gone out; it is not sent twice by itself. Ask the person, or: select roster.invite(who);'

@@ -19,10 +19,18 @@ begin
     where m.removed_at is null
         and exists (select from roster.accounts a where a.user_key = m.user_key and a.state <> 'gone')
         and not exists (select from roster.desired_users d where d.user_key = m.user_key);
-    update roster.mirror m set removed_by = null, removed_at = null, removed_txid = null
+    update roster.mirror m set removed_by = null, removed_at = null, removed_txid = null, removal_verdict = null
     where m.removed_at is not null
         and exists (select from roster.desired_users d where d.user_key = m.user_key)
         and m.user_key not in (select n.user_key from roster.news n);
+
+    with doubled as (
+        select d.user_key from roster.desired_users d group by d.user_key having count(*) > 1
+    )
+    update roster.mirror m set disputed = case when x.user_key is not null then 'key_doubled' end
+    from roster.mirror o left join doubled x on x.user_key = o.user_key
+    where m.user_key = o.user_key
+        and case when x.user_key is null then o.disputed = 'key_doubled' else o.disputed is null end;
 
     with wanted as (
         select p.user_key, min(p.lane::roster.lane) as lane

@@ -143,21 +143,23 @@ begin
 
     foreach op in array array['insert', 'update', 'delete', 'truncate'] loop
         capture := roster.capture_name("table", op);
+        -- The body as a literal: a name of somebody else's table may hold whatever would end a dollar quote.
         execute format(
-            $create$
-            create or replace function roster.%I() returns trigger language plpgsql security definer
-                set search_path = pg_catalog, pg_temp
-            as $capture$
-            begin
-                %s
-                return null;
-            exception when others then
-                insert into roster.changes (op, relation, of_users, error) values (%L, %L, false, sqlstate || ': ' || sqlerrm);
-                return null;
-            end
-            $capture$
-            $create$,
-            capture, roster.capture_body("table", key, mirrored, for_each, users_themselves, op), op, "table"::text
+            'create or replace function roster.%I() returns trigger language plpgsql security definer '
+            'set search_path = pg_catalog, pg_temp as %L',
+            capture,
+            format(
+                $capture$
+                begin
+                    %s
+                    return null;
+                exception when others then
+                    insert into roster.changes (op, relation, of_users, error) values (%L, %L, false, sqlstate || ': ' || sqlerrm);
+                    return null;
+                end
+                $capture$,
+                roster.capture_body("table", key, mirrored, for_each, users_themselves, op), op, "table"::text
+            )
         );
         execute format('revoke execute on function roster.%I() from public', capture);
         execute format('comment on function roster.%I() is %L', capture,

@@ -84,17 +84,10 @@ pub enum DirectoryError {
     #[error("no connection to look up a user could be had")]
     Connection(#[source] deadpool_postgres::PoolError),
     /// Not a source: the detail of a database error may quote values.
-    #[error("looking up a user failed: {}", without_values(.0))]
+    #[error("looking up a user failed: {}", super::for_the_log(.0))]
     Query(tokio_postgres::Error),
     #[error("looking up a user took longer than {} ms", DEADLINE.as_millis())]
     TimedOut,
-}
-
-fn without_values(error: &tokio_postgres::Error) -> String {
-    match error.code() {
-        Some(state) => format!("SQLSTATE {}", state.code()),
-        None => error.to_string(),
-    }
 }
 
 /// `$1` is the subject, `$2` the address that may be used, in lower case, or null.

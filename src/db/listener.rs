@@ -24,8 +24,10 @@ use tokio_postgres::{AsyncMessage, Client, Notification};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connect::{ConnectError, Endpoint, SESSION_SETTINGS};
-use crate::telemetry::with_causes;
+use super::{
+    connect::{ConnectError, Endpoint, SESSION_SETTINGS},
+    for_the_log,
+};
 
 /// How often an idle connection has to prove that somebody is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -75,7 +77,7 @@ pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: Cancel
                 "the listening connection ended"
             ),
             Err(error) => {
-                tracing::warn!(error = %with_causes(&error), retry_ms = delay.as_millis(), "the listening connection failed");
+                tracing::warn!(error = %for_the_log(&error), retry_ms = delay.as_millis(), "the listening connection failed");
             }
         }
         tokio::select! {

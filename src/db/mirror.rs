@@ -171,7 +171,7 @@ pub async fn set_aside(
     pool: &Pool,
     reactor: Uuid,
     claim: &Claim,
-    sqlstate: &str,
+    words: &str,
 ) -> Result<(), DbError> {
     let client = pool.get().await?;
     client
@@ -179,7 +179,7 @@ pub async fn set_aside(
             "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
                 attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
              where user_key = $1 and lease_by = $2",
-            &[&claim.user_key, &reactor, &sqlstate],
+            &[&claim.user_key, &reactor, &words],
         )
         .await?;
     Ok(())
@@ -311,6 +311,7 @@ async fn begin(
 ) -> Result<Option<Begun>, DbError> {
     let call_id = Uuid::new_v4();
     let mut row = row.clone();
+    // From the clock, not from when the transaction began: it may have waited for the row.
     let deadline = terms.call_deadline.as_secs_f64();
     match row.action {
         Action::Create => {
@@ -320,7 +321,7 @@ async fn begin(
                     "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state, email, call_id, call_action, call_deadline) \
                      select coalesce((select k.auth0_user_id from roster.accounts k where k.auth0_user_id = $2 and k.user_key = $1), \
                         'auth0|' || gen_random_uuid()), m.user_key, m.incarnation, 'made', 'chosen', $3, $4, 'create', \
-                        now() + make_interval(secs => $5) \
+                        clock_timestamp() + make_interval(secs => $5) \
                      from roster.mirror m where m.user_key = $1 \
                      on conflict (auth0_user_id) do update \
                      set email = excluded.email, call_id = excluded.call_id, call_action = excluded.call_action, call_deadline = excluded.call_deadline \
@@ -368,7 +369,7 @@ async fn begin(
         _ => {
             let statement = tx
                 .prepare_cached(
-                    "update roster.accounts set call_id = $2, call_action = $3, call_deadline = now() + make_interval(secs => $4) \
+                    "update roster.accounts set call_id = $2, call_action = $3, call_deadline = clock_timestamp() + make_interval(secs => $4) \
                      where auth0_user_id = $1",
                 )
                 .await?;
@@ -414,7 +415,7 @@ async fn renew(tx: &Transaction<'_>, terms: &Terms, keys: &[&str]) -> Result<(),
         return Ok(());
     }
     let statement = tx
-        .prepare_cached("update roster.mirror set lease_until = now() + make_interval(secs => $2) where user_key = any($1)")
+        .prepare_cached("update roster.mirror set lease_until = clock_timestamp() + make_interval(secs => $2) where user_key = any($1)")
         .await?;
     tx.execute(&statement, &[&keys, &terms.lease.as_secs_f64()])
         .await?;

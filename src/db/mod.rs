@@ -54,3 +54,32 @@ impl DbError {
         }
     }
 }
+
+/// An error with its causes in one line. What the server says may quote a row's values, in its detail and in its message too, so
+/// of its errors only the code and the names of what is concerned are given.
+pub fn for_the_log(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes
+        .map(|cause| match cause.downcast_ref() {
+            Some(server) => named(server),
+            None => cause.to_string(),
+        })
+        .collect();
+    texts.join(": ")
+}
+
+fn named(server: &tokio_postgres::error::DbError) -> String {
+    let names = [
+        ("table", server.table()),
+        ("column", server.column()),
+        ("constraint", server.constraint()),
+    ];
+    let names = names
+        .into_iter()
+        .filter_map(|(what, name)| name.map(|name| format!(", {what} {name}")));
+    format!(
+        "SQLSTATE {}{}",
+        server.code().code(),
+        names.collect::<String>()
+    )
+}

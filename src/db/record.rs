@@ -243,6 +243,26 @@ pub(super) async fn rekey(
              select $1, $2, 'rekey', 'ok', clock_timestamp(), 0, $3 from moved limit 1",
         )
         .await?;
+    // Who was invited, or is about to be, is not invited again under another key: the ledger comes along with the account.
+    let ledger = tx
+        .prepare_cached(
+            "with taken as ( \
+                select a.user_key, a.incarnation from roster.accounts a where a.auth0_user_id = $2), \
+             invited as ( \
+                select greatest(max(i.epoch), max(om.invite_epoch), 0) as epoch \
+                from taken t \
+                left join roster.invitations i on i.user_key = t.user_key and i.incarnation = t.incarnation \
+                left join roster.mirror om on om.user_key = t.user_key and om.incarnation = t.incarnation), \
+             wanted as ( \
+                update roster.mirror m set invite_epoch = v.epoch from invited v \
+                where m.user_key = $1 and m.invite_epoch = 0 and v.epoch > 0 returning m.user_key, m.incarnation) \
+             update roster.invitations i set user_key = w.user_key, incarnation = w.incarnation from taken t, wanted w \
+             where i.user_key = t.user_key and i.incarnation = t.incarnation and not exists ( \
+                select from roster.invitations own where own.user_key = w.user_key and own.incarnation = w.incarnation)",
+        )
+        .await?;
+    tx.execute(&ledger, &[&row.user_key, &row.auth0_user_id])
+        .await?;
     // An id that was chosen for this user and never used gives way to the account that is there.
     tx.execute(
         "delete from roster.accounts a using roster.mirror m \
@@ -435,7 +455,8 @@ async fn attach(
         .prepare_cached(
             "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state) \
              select $2, m.user_key, m.incarnation, $3, 'linked' from roster.mirror m where m.user_key = $1 \
-             on conflict (auth0_user_id) do update set state = 'linked', incarnation = excluded.incarnation \
+             on conflict (auth0_user_id) do update set state = 'linked', user_key = excluded.user_key, incarnation = excluded.incarnation, \
+                origin = case when a.user_key = excluded.user_key then a.origin else excluded.origin end \
              where a.user_key = $1 or a.state = 'gone' returning 1",
         )
         .await?;
@@ -461,17 +482,20 @@ async fn succeeded(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError> 
     Ok(())
 }
 
-/// Backoff with full jitter: up to 1, 2, 4 … 300 s, never earlier than told. A conflict and an unanswered call are looked at at once.
+/// Backoff with full jitter: up to 1, 2, 4 … 300 s, never earlier than told. A conflict is looked at at once; what Auth0 refuses
+/// is parked, but for a removal.
 async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
             "update roster.mirror set attempts = attempts + 1, error_code = $2, error_class = $3, error_detail = $4, error_at = now(), \
                 look_wanted = look_wanted or $6, conflict = conflict or $6, \
-                next_attempt_at = case when $3 in ('conflict', 'data') then null else now() + make_interval(secs => greatest($5::float8, \
+                next_attempt_at = case when $3 = 'conflict' or $3 = 'data' and not $7 then null else now() + make_interval(secs => greatest($5::float8, \
                     case when $3 = 'config' then 30 else 0 end + random() * least(300, power(2, least(attempts, 10))))) end \
              where user_key = $1",
         )
         .await?;
+    // Unlike a change that Auth0 refuses, a removal is never left until the row changes.
+    let is_removal = matches!(done.action, Action::Block | Action::Delete);
     let exists_already = failure.class == Class::Conflict && done.action == Action::Create;
     let retry_after = failure.retry_after.unwrap_or_default().as_secs_f64();
     tx.execute(
@@ -483,6 +507,7 @@ async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<
             &done.detail,
             &retry_after,
             &exists_already,
+            &is_removal,
         ],
     )
     .await?;

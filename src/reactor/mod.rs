@@ -38,12 +38,12 @@ use crate::{
     db::{
         DbError, changes,
         connect::Endpoint,
+        for_the_log,
         listener::{self, Heard},
         mirror::{self, Claim, Terms},
         reactors::{self, Fallback, HEARTBEAT, Note, Settings},
         record::Done,
     },
-    telemetry::with_causes,
 };
 
 /// Users that one worker takes at a time: enough to share its two transactions, few enough that a slow call delays few.
@@ -122,7 +122,7 @@ impl Reactor {
                     looked = reactor.look(&mut workers) => match looked {
                         Ok(next) => looks.also(next),
                         Err(error) => {
-                            tracing::warn!(error = %with_causes(&error), "the database could not be looked at");
+                            tracing::warn!(error = %for_the_log(&error), "the database could not be looked at");
                             looks.also(Some(AFTER_A_FAULT));
                         }
                     },
@@ -195,7 +195,7 @@ impl Reactor {
             Heard::Lost => return false,
         };
         if let Err(error) = reactors::note(&self.pool, self.terms.reactor, note).await {
-            tracing::debug!(error = %with_causes(&error), "a note could not be written");
+            tracing::debug!(error = %for_the_log(&error), "a note could not be written");
         }
         heard == Heard::Listening
     }
@@ -241,7 +241,7 @@ impl Reactor {
             let begun = match self.turn(&claims, done, stop).await {
                 Ok(begun) => begun,
                 Err(error) => {
-                    tracing::error!(error = %with_causes(&error), users = claims.len(), "results could not be recorded; they are looked at later");
+                    tracing::error!(error = %for_the_log(&error), users = claims.len(), "results could not be recorded; they are looked at later");
                     return;
                 }
             };
@@ -262,7 +262,7 @@ impl Reactor {
             .await;
         }
         if let Err(error) = mirror::write_back(&self.pool, Some(&keys)).await {
-            tracing::debug!(error = %with_causes(&error), "ids are written back by the next sweep");
+            tracing::debug!(error = %for_the_log(&error), "ids are written back by the next sweep");
         }
     }
 
@@ -281,7 +281,7 @@ impl Reactor {
                     return Ok(self.turn_one_by_one(claims, done, more).await);
                 }
                 Err(error) if Instant::now() < until && !done.is_empty() => {
-                    tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
+                    tracing::warn!(error = %for_the_log(&error), "results could not be recorded yet");
                     tokio::time::sleep(AFTER_A_FAULT).await;
                 }
                 result => return result,
@@ -307,10 +307,9 @@ impl Reactor {
             match mirror::turn(&self.pool, &self.terms, alone, mine, more).await {
                 Ok(calls) => begun.extend(calls),
                 Err(error) => {
-                    let sqlstate = error.server().map_or("", |e| e.code().code()).to_owned();
-                    tracing::error!(user.key = %claim.user_key, sqlstate, error = %with_causes(&error), "the database refuses this user's turn");
-                    let _ =
-                        mirror::set_aside(&self.pool, self.terms.reactor, claim, &sqlstate).await;
+                    let words = error.server().map_or("", |e| e.message()).to_owned();
+                    tracing::error!(user.key = %claim.user_key, error = %for_the_log(&error), "the database refuses this user's turn");
+                    let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, &words).await;
                 }
             }
         }
@@ -328,7 +327,7 @@ impl Reactor {
         match swept.await {
             Ok(0) => tracing::debug!("the sweep found nothing"),
             Ok(found) => tracing::info!(found, "the sweep found users who differ"),
-            Err(error) => tracing::warn!(error = %with_causes(&error), "the sweep failed"),
+            Err(error) => tracing::warn!(error = %for_the_log(&error), "the sweep failed"),
         }
     }
 
@@ -345,7 +344,7 @@ impl Reactor {
         if let Err(error) =
             reactors::heartbeat(&self.pool, self.terms.reactor, &budget.into()).await
         {
-            tracing::debug!(error = %with_causes(&error), "no heartbeat");
+            tracing::debug!(error = %for_the_log(&error), "no heartbeat");
         }
     }
 
@@ -430,7 +429,7 @@ impl Looks {
         self.after_a_wake = AFTERLOOKS.iter().rev().map(|delay| now + *delay).collect();
     }
 
-    /// Also after this long, if that is sooner than what is planned.
+    /// Beside the looks after a wake, after this long and not as planned before.
     fn also(&mut self, delay: Option<Duration>) {
         self.then = delay.map(|delay| Instant::now() + delay);
     }

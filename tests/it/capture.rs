@@ -704,3 +704,29 @@ async fn a_control_function_rings_too() {
         ["7"]
     );
 }
+
+#[tokio::test]
+async fn names_of_somebody_elses_table_are_never_read_as_statements() {
+    let sql = Sql::enforcing().await;
+    for name in [
+        "$capture$; drop table roster.mirror",
+        "x'; drop table roster.mirror; --",
+        "x\"\"; drop table roster.mirror; --",
+        "%s %L %1$s",
+    ] {
+        sql.run(&format!(
+            "create table public.\"{name}\" (\"{name}\" integer primary key, \"v{name}\" text); \
+             do $do$ begin perform roster.watch(c.oid, a.attname) from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum = 1 \
+                where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname = replace($name${name}$name$, '\"\"', '\"'); end $do$; \
+             delete from roster.changes; \
+             insert into public.\"{name}\" values (1, 'a'); update public.\"{name}\" set \"v{name}\" = 'b'"
+        ))
+        .await;
+        let told = "select op, user_keys[1], error from roster.changes order by id";
+        assert_eq!(sql.rows(told).await, ["insert 1 -", "update 1 -"], "{name}");
+    }
+    assert_eq!(
+        sql.row("select to_regclass('roster.mirror')").await,
+        "roster.mirror"
+    );
+}

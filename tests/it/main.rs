@@ -4,6 +4,7 @@ mod support;
 
 mod adoption;
 mod authz;
+mod between;
 mod capture;
 mod cli;
 mod control;
