@@ -26,7 +26,7 @@ insert into roster.settings default values;
 
 comment on table roster.settings is 'What the planner needs to know; one row. Mode and pause are set by roster.set_mode() and roster.pause(), the rest by roster run.';
 comment on column roster.settings.mode is 'observe: read and show, write nothing to Auth0; additive: no block, no delete; enforce: everything.';
-comment on column roster.settings.mode_chosen_by is 'Who chose the mode. Null: nobody yet, so it is observe.';
+comment on column roster.settings.mode_chosen_by is 'Who chose the mode, or why Roster itself went back to observe. Null: nobody yet, so it is observe.';
 comment on column roster.settings.paused_at is 'Since when nothing is done. Null: not paused.';
 comment on column roster.settings.guard_protected is 'Addresses or user keys whose removal always waits for a person.';
 comment on column roster.settings.guard_admin_role is 'The role of which guard_min_admins must remain. Null: no such guard.';

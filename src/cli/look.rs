@@ -104,7 +104,13 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
 fn sentence(status: &Value, problems: usize) -> String {
     let number = |field: &str| status[field].as_i64().unwrap_or(0);
     if !status["mode_was_chosen"].as_bool().unwrap_or(false) {
-        return "Observing only: nothing is written to Auth0 until you choose. Look at roster plan, then run roster mode enforce.".to_owned();
+        let because = status["mode_chosen_by"]
+            .as_str()
+            .map(|by| format!(" ({by})"))
+            .unwrap_or_default();
+        return format!(
+            "Observing only{because}: nothing is written to Auth0 until you choose. Look at roster plan, then run roster mode enforce."
+        );
     }
     if status["mode"] == "observe" {
         return "Mode observe: nothing is written to Auth0. See roster plan; roster mode enforce lets it act.".to_owned();

@@ -79,7 +79,7 @@ pub async fn register(
             Fallback::AnotherTenant => "roster: this mirror belonged to another tenant",
         };
         tx.execute(
-            "update roster.settings set mode = 'observe', mode_chosen_by = $1, mode_chosen_at = now()",
+            "update roster.settings set mode = 'observe', mode_chosen_by = $1, mode_chosen_at = null",
             &[&by],
         )
         .await?;

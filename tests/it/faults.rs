@@ -165,7 +165,9 @@ async fn refused_credentials_are_told_and_work_resumes_once_they_are_right() {
     let told = "select users || ' ' || problem || ': ' || advice from roster.problems";
     assert_eq!(
         world.texts(told).await,
-        ["2 failing: The tenant or the credentials refuse the call. Run: roster doctor"]
+        [
+            "2 failing: The tenant or the credentials refuse the call. Check the client, its scopes and auth0.connection."
+        ]
     );
     // Two users and many tries, yet the token endpoint is left in peace.
     assert_eq!(world.tenant.calls("POST", "/oauth/token").await, 1);

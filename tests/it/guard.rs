@@ -197,24 +197,24 @@ async fn a_protected_user_held_does_not_hold_a_single_firing() {
 
 #[tokio::test]
 async fn a_mirror_of_another_database_or_tenant_observes_until_somebody_chooses() {
-    let mode = "select mode from roster.settings";
+    let mode = "select mode || ' ' || (mode_chosen_at is not null)::text from roster.settings";
     let world = World::new().await;
     world.another().await;
-    assert_eq!(world.texts(mode).await, ["enforce"], "a restart");
+    assert_eq!(world.texts(mode).await, ["enforce true"], "a restart");
 
     world
         .run("update roster.settings set database_identity = 'the one this was dumped from'")
         .await;
     world.another().await;
-    assert_eq!(world.texts(mode).await, ["observe"]);
+    assert_eq!(world.texts(mode).await, ["observe false"]);
 
     world.enforce().await;
     let mut elsewhere = world.another().await;
-    assert_eq!(world.texts(mode).await, ["enforce"]);
+    assert_eq!(world.texts(mode).await, ["enforce true"]);
     elsewhere.settings.tenant = "https://another.example".to_owned();
     elsewhere.terms.reactor = uuid::Uuid::new_v4();
     elsewhere.register().await.expect("a registered reactor");
-    assert_eq!(world.texts(mode).await, ["observe"]);
+    assert_eq!(world.texts(mode).await, ["observe false"]);
     world.add(&["ada@example.test"]).await;
     world.settle().await;
     assert_eq!(world.tenant.writes().await, 0);
