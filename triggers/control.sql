@@ -159,7 +159,9 @@ begin
     if which = 'all' then
         keys := array(select distinct p.user_key from roster.plan p where p.state = 'held');
     else
-        keys := array(select distinct p.user_key from roster.plan p where p.state = 'held' and p.user_key in (select roster.find_users(which)));
+        -- Asked first, so that a word that means nobody is told, whether or not anything is held.
+        keys := array(select roster.find_users(which));
+        keys := array(select distinct p.user_key from roster.plan p where p.state = 'held' and p.user_key = any (keys));
     end if;
     if cardinality(keys) = 0 then
         raise exception using errcode = 'RO005',

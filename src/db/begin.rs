@@ -24,6 +24,15 @@ pub struct Begun {
     pub live: bool,
     /// Whether the account is one Roster knows, as opposed to an id that the row claims.
     pub known: bool,
+    /// The user's generation, if this row is all there is to do for the user.
+    pub last_at: Option<i64>,
+}
+
+/// A row of the plan to begin now.
+pub(super) struct Next {
+    pub(super) row: PlanRow,
+    /// See [`Begun::last_at`].
+    pub(super) last_at: Option<i64>,
 }
 
 /// What was begun, and whom to ask again a little later, since mails go out at a pace.
@@ -37,20 +46,20 @@ pub(super) struct Started {
 pub(super) async fn begin(
     tx: &Transaction<'_>,
     terms: &Terms,
-    rows: Vec<PlanRow>,
+    rows: Vec<Next>,
 ) -> Result<Started, DbError> {
     let mut started = Started::default();
     let (mut creates, mut looks, mut others) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        match row.action {
-            Action::Create => creates.push(Begun::new(row)),
+    for next in rows {
+        match next.row.action {
+            Action::Create => creates.push(Begun::new(next)),
             // Reading changes nothing, so nothing has to be remembered of it.
-            Action::Look => looks.push(Begun::new(row)),
-            Action::Invite => match invite(tx, terms, &row).await? {
-                true => started.begun.push(Begun::new(row)),
-                false => started.later.push(row.user_key),
+            Action::Look => looks.push(Begun::new(next)),
+            Action::Invite => match invite(tx, terms, &next.row).await? {
+                true => started.begun.push(Begun::new(next)),
+                false => started.later.push(next.row.user_key),
             },
-            _ => others.push(Begun::new(row)),
+            _ => others.push(Begun::new(next)),
         }
     }
     choose_ids(tx, terms, &mut creates).await?;
@@ -63,9 +72,10 @@ pub(super) async fn begin(
 }
 
 impl Begun {
-    fn new(row: PlanRow) -> Self {
+    fn new(Next { row, last_at }: Next) -> Self {
         Self {
             row,
+            last_at,
             call_id: Uuid::new_v4(),
             conflict: false,
             live: true,

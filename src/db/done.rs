@@ -123,6 +123,8 @@ pub struct Done {
     pub action: Action,
     /// Owned fields, old and new.
     pub changes: Value,
+    /// The user's generation when the call was begun, if that was all there was to do.
+    pub last_at: Option<i64>,
     /// What it came to.
     pub effect: Effect,
     /// HTTP status.
@@ -148,5 +150,90 @@ impl Done {
             }) => code,
             _ => "ok",
         }
+    }
+
+    /// Whether an update did all that was planned: the account now has every field as it was to be. Addresses are left to the
+    /// planner, who knows what else hangs on them.
+    pub(super) fn is_as_planned(&self) -> bool {
+        let (Action::Update, Effect::Observed(now), Value::Object(changes)) =
+            (self.action, &self.effect, &self.changes)
+        else {
+            return false;
+        };
+        changes.iter().all(|(field, change)| {
+            let wanted = change.get("to").filter(|to| !to.is_null());
+            match field.split_once('.') {
+                Some(("app_metadata", key)) => now.app_metadata.get(key) == wanted,
+                Some(("user_metadata", key)) => now.user_metadata.get(key) == wanted,
+                _ => field == "name" && now.name.as_deref() == wanted.and_then(Value::as_str),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn done(action: Action, changes: Value) -> Done {
+        let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+        Done {
+            user_key: "1".to_owned(),
+            auth0_user_id: Some("auth0|1".to_owned()),
+            call_id: Uuid::nil(),
+            action,
+            changes,
+            last_at: Some(1),
+            effect: Effect::Observed(Observed {
+                auth0_user_id: "auth0|1".to_owned(),
+                email: Some("ann@example.test".to_owned()),
+                email_verified: true,
+                name: Some("Ann".to_owned()),
+                blocked: false,
+                app_metadata: object(json!({"role": "Editor", "theirs": 1})),
+                user_metadata: object(json!({"team": {"a": 1}})),
+            }),
+            status: Some(200),
+            detail: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration: Duration::ZERO,
+        }
+    }
+
+    fn as_planned(changes: Value) -> bool {
+        done(Action::Update, changes).is_as_planned()
+    }
+
+    #[test]
+    fn an_update_is_as_planned_when_every_field_is_as_it_was_to_be() {
+        assert!(as_planned(json!({
+            "app_metadata.role": {"from": "Artist", "to": "Editor"},
+            "app_metadata.old": {"from": 1, "to": null},
+            "user_metadata.team": {"from": null, "to": {"a": 1}},
+            "name": {"from": "A", "to": "Ann"},
+        })));
+    }
+
+    #[test]
+    fn a_field_that_auth0_shows_otherwise_is_not_as_planned() {
+        for changes in [
+            json!({"app_metadata.role": {"from": "Artist", "to": "Chief"}}),
+            json!({"app_metadata.role": {"from": "Artist", "to": null}}),
+            json!({"user_metadata.team": {"from": null, "to": {"a": 2}}}),
+            json!({"user_metadata.role": {"from": null, "to": "Editor"}}),
+            json!({"name": {"from": "A", "to": "Bob"}}),
+        ] {
+            assert!(!as_planned(changes.clone()), "{changes}");
+        }
+    }
+
+    #[test]
+    fn an_address_and_other_actions_are_left_to_the_planner() {
+        assert!(!as_planned(
+            json!({"email": {"from": "a@example.test", "to": "ann@example.test"}})
+        ));
+        assert!(!done(Action::Unblock, json!({})).is_as_planned());
     }
 }

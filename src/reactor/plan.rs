@@ -153,6 +153,7 @@ mod tests {
             conflict: false,
             live: true,
             known: true,
+            last_at: None,
         }
     }
 
