@@ -55,7 +55,7 @@ pub(super) fn answer(
         Verdict::Refused(standing) => {
             let mut response = ApiError::too_many_requests().into_response();
             standing.write(response.headers_mut());
-            if tenant.options().retry_after {
+            if tenant.options().answers.retry_after {
                 standing.write_retry_after(response.headers_mut());
             }
             response

@@ -59,7 +59,7 @@ mod control;
 mod control_tokens;
 mod control_users;
 
-pub use self::options::{AppClient, MachineClient, Options, Plan, SHIPPED_ACTION};
+pub use self::options::{Answers, AppClient, MachineClient, Options, Plan, SHIPPED_ACTION};
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,13 @@
 //! What an emulated tenant is set up with: its connection, clients, plan, and the answers Auth0 does not document.
-//!
-//! Where the documentation leaves two answers open, an option chooses one, so that a client can be tried on both.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+
+mod answers;
+
+pub use self::answers::Answers;
 
 /// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
 pub const SHIPPED_ACTION: &str = include_str!("../../config/auth0-action.js");
@@ -37,15 +39,8 @@ pub struct Options {
     pub id_token_lifetime_seconds: u32,
     /// Which rate limits apply.
     pub plan: Plan,
-    /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
-    pub retry_after: bool,
-    /// Status of a PATCH to an e-mail that is taken: 400 in the field, 409 in one simulator; undocumented.
-    pub email_conflict_status: u16,
-    /// Whether changing an e-mail without saying `email_verified` makes it unverified; undocumented.
-    pub email_change_unverifies: bool,
-    /// Whether setting a password through a mailed link lifts the administrator's block, as the Management API does;
-    /// undocumented.
-    pub reset_lifts_block: bool,
+    /// What it does where Auth0's documentation leaves two answers open.
+    pub answers: Answers,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
     /// their users read-only.
     pub social_profile_sync: bool,
@@ -69,10 +64,7 @@ impl Default for Options {
             token_lifetime_seconds: 86_400,
             id_token_lifetime_seconds: 36_000,
             plan: Plan::Unlimited,
-            retry_after: false,
-            email_conflict_status: 400,
-            email_change_unverifies: true,
-            reset_lifts_block: true,
+            answers: Answers::default(),
             social_profile_sync: true,
             action: None,
             keep_requests: 100_000,

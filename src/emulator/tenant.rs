@@ -161,7 +161,7 @@ impl Tenant {
             return Err(ApiError::weak_password());
         }
         self.grants.guard().spend_ticket(ticket);
-        let lifts_block = self.options().reset_lifts_block;
+        let lifts_block = self.options().answers.reset_lifts_block;
         let now = self.clock.now();
         self.directory.write_guard().update(user_id, now, |user| {
             user.password = Some(Password::new(password));

@@ -1,7 +1,7 @@
 //! Users: created, read, changed, found and deleted as Auth0 does it.
 
 use reqwest::StatusCode;
-use roster::emulator::Options;
+use roster::emulator::{Answers, Options};
 use serde_json::{Value, json};
 
 use super::{CONNECTION, PASSWORD, Tenant, error, json_of, new_user};
@@ -207,7 +207,10 @@ async fn a_patch_changes_what_it_names_and_moves_updated_at() {
 async fn a_patch_to_a_taken_email_is_400_or_409_as_the_option_says() {
     for status in [400, 409] {
         let options = Options {
-            email_conflict_status: status,
+            answers: Answers {
+                email_conflict_status: status,
+                ..Answers::default()
+            },
             ..Options::default()
         };
         let tenant = Tenant::with(options).await;
@@ -235,7 +238,10 @@ async fn a_changed_email_is_unverified_unless_the_patch_or_the_option_says_other
         true
     );
     tenant
-        .control("options", json!({"email_change_unverifies": false}))
+        .control(
+            "options",
+            json!({"answers": {"email_change_unverifies": false}}),
+        )
         .await;
     let user = json_of(tenant.patch_ann(json!({"email": "ann4@a.test"})).await).await;
     assert_eq!(user["email_verified"], true);
