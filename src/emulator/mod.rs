@@ -36,6 +36,7 @@ mod passwords;
 mod profile;
 mod rules;
 mod tenant;
+mod tickets;
 mod validate;
 
 mod errors;
@@ -45,6 +46,7 @@ mod requests;
 
 mod management;
 mod search;
+mod ticket_requests;
 mod users;
 mod verify;
 
@@ -124,6 +126,8 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .map(Reply::into_response);
     users::routes(tenant)
         .or(for_browsers)
+        .unify()
+        .or(ticket_requests::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()

@@ -5,6 +5,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::rules::GOOGLE;
+
 mod answers;
 
 pub use self::answers::Answers;
@@ -41,6 +43,8 @@ pub struct Options {
     pub plan: Plan,
     /// What it does where Auth0's documentation leaves two answers open.
     pub answers: Answers,
+    /// Whether people meet the Classic Login pages: tickets then lead to `/lo/reset`, and to their `result_url` at last.
+    pub classic_login: bool,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
     /// their users read-only.
     pub social_profile_sync: bool,
@@ -65,6 +69,7 @@ impl Default for Options {
             id_token_lifetime_seconds: 36_000,
             plan: Plan::Unlimited,
             answers: Answers::default(),
+            classic_login: false,
             social_profile_sync: true,
             action: None,
             keep_requests: 100_000,
@@ -94,6 +99,14 @@ impl Options {
             Some(id) => id.clone(),
             None => connection_id(&self.connection),
         }
+    }
+
+    /// The name of the connection with this id, of those there are.
+    pub(super) fn connection_named(&self, id: &str) -> Option<&str> {
+        if id == self.connection_id() {
+            return Some(&self.connection);
+        }
+        (id == connection_id(GOOGLE)).then_some(GOOGLE)
     }
 
     /// The Action to run at login, if any.

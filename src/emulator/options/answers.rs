@@ -18,6 +18,8 @@ pub struct Answers {
     pub reset_lifts_block: bool,
     /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
     pub retry_after: bool,
+    /// Whether a ticket cancels the user's earlier ones of its kind, as a mailed link does.
+    pub ticket_cancels_earlier: bool,
 }
 
 impl Default for Answers {
@@ -27,6 +29,7 @@ impl Default for Answers {
             email_change_unverifies: true,
             reset_lifts_block: true,
             retry_after: false,
+            ticket_cancels_earlier: true,
         }
     }
 }
@@ -40,6 +43,7 @@ impl Answers {
             email_change_unverifies: false,
             reset_lifts_block: false,
             retry_after: true,
+            ticket_cancels_earlier: false,
         }
     }
 }
