@@ -159,7 +159,8 @@ impl Directory {
             .any(|other| other.user_id != user.user_id && share_connection(other, user))
     }
 
-    fn username_is_taken(&self, user: &User, username: &str) -> bool {
+    /// Whether somebody else in one of the user's connections has this username.
+    pub(super) fn username_is_taken(&self, user: &User, username: &str) -> bool {
         // Connections with usernames are rare and small in tests; an index would serve nobody.
         self.users.values().map(|entry| &entry.user).any(|other| {
             other.user_id != user.user_id
@@ -168,6 +169,15 @@ impl Directory {
                     .username
                     .as_deref()
                     .is_some_and(|taken| taken.eq_ignore_ascii_case(username))
+        })
+    }
+
+    /// Whether somebody else in one of the user's connections has this phone number. As rare as usernames.
+    pub(super) fn phone_is_taken(&self, user: &User, phone: &str) -> bool {
+        self.users.values().map(|entry| &entry.user).any(|other| {
+            other.user_id != user.user_id
+                && share_connection(other, user)
+                && other.phone_number.as_deref() == Some(phone)
         })
     }
 

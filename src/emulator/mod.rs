@@ -44,6 +44,7 @@ mod faults;
 mod front;
 mod requests;
 
+mod jobs;
 mod management;
 mod search;
 mod ticket_requests;
@@ -61,7 +62,9 @@ mod control;
 mod control_tokens;
 mod control_users;
 
-pub use self::options::{Answers, AppClient, MachineClient, Options, Plan, SHIPPED_ACTION};
+pub use self::options::{
+    Answers, AppClient, ExportFile, JobOptions, MachineClient, Options, Plan, SHIPPED_ACTION,
+};
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,8 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .or(for_browsers)
         .unify()
         .or(ticket_requests::routes(tenant))
+        .unify()
+        .or(jobs::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()

@@ -8,8 +8,12 @@ use serde_json::{Map, Value};
 use super::rules::GOOGLE;
 
 mod answers;
+mod jobs;
 
-pub use self::answers::Answers;
+pub use self::{
+    answers::Answers,
+    jobs::{ExportFile, JobOptions},
+};
 
 /// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
 pub const SHIPPED_ACTION: &str = include_str!("../../config/auth0-action.js");
@@ -43,6 +47,8 @@ pub struct Options {
     pub plan: Plan,
     /// What it does where Auth0's documentation leaves two answers open.
     pub answers: Answers,
+    /// How its jobs go.
+    pub jobs: JobOptions,
     /// Whether people meet the Classic Login pages: tickets then lead to `/lo/reset`, and to their `result_url` at last.
     pub classic_login: bool,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
@@ -69,6 +75,7 @@ impl Default for Options {
             id_token_lifetime_seconds: 36_000,
             plan: Plan::Unlimited,
             answers: Answers::default(),
+            jobs: JobOptions::default(),
             classic_login: false,
             social_profile_sync: true,
             action: None,

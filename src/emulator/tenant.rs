@@ -13,6 +13,7 @@ use super::{
     errors::ApiError,
     faults::Faults,
     grants::Grants,
+    jobs::Jobs,
     keys::Keys,
     limits::{Class, Limiter, Verdict},
     mailbox::{Mail, MailKind, Mailbox},
@@ -40,6 +41,7 @@ pub(super) struct Tenant {
     pub(super) mailbox: Mutex<Mailbox>,
     pub(super) grants: Mutex<Grants>,
     pub(super) tickets: Mutex<Tickets>,
+    pub(super) jobs: Jobs,
     pub(super) keys: RwLock<Keys>,
     pub(super) verified: VerifiedTokens,
     limiter: Mutex<Limiter>,
@@ -59,6 +61,7 @@ impl Tenant {
             mailbox: Mutex::default(),
             grants: Mutex::default(),
             tickets: Mutex::default(),
+            jobs: Jobs::default(),
             keys: RwLock::new(keys),
             verified: VerifiedTokens::default(),
             limiter: Mutex::default(),
@@ -93,6 +96,7 @@ impl Tenant {
         *self.mailbox.guard() = Mailbox::default();
         *self.grants.guard() = Grants::default();
         *self.tickets.guard() = Tickets::default();
+        self.jobs.clear();
         self.faults.clear();
         self.requests.clear();
         self.clock.reset();
@@ -115,6 +119,8 @@ impl Tenant {
         let (ticket, page) = match kind {
             MailKind::VerifyEmail => (TicketKind::Verification, "email-verification"),
             MailKind::ChangePassword => (TicketKind::Password, "reset-password"),
+            // That one goes to the tenant's owners and has no link.
+            MailKind::ImportCompleted => return,
         };
         let now = self.clock.now();
         let value = self.issue_ticket(Ticket {
@@ -128,8 +134,8 @@ impl Tenant {
         self.mailbox.guard().deliver(Mail {
             kind,
             to,
-            user_id: user.user_id.clone(),
-            link: format!("{}/u/{page}?ticket={value}", self.base_url),
+            user_id: Some(user.user_id.clone()),
+            link: Some(format!("{}/u/{page}?ticket={value}", self.base_url)),
             sent_at: now,
         });
     }

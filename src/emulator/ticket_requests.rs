@@ -153,7 +153,7 @@ fn not_together(body: &Object, one: &str, other: &str) -> Result<(), ApiError> {
 }
 
 /// What a request refers to must be there: its client, and never an organization.
-fn known_client(body: &Object, options: &Options) -> Result<(), ApiError> {
+pub(super) fn known_client(body: &Object, options: &Options) -> Result<(), ApiError> {
     let clients = [&options.app.client_id, &options.m2m.client_id];
     if text(body, "client_id").is_some_and(|id| clients.iter().all(|client| *client != id)) {
         return Err(refusal("The client does not exist"));
@@ -165,7 +165,7 @@ fn known_client(body: &Object, options: &Options) -> Result<(), ApiError> {
 }
 
 /// The `identity` a request names, if it names one, must be one of the user's.
-fn has_identity(body: &Object, user: &User) -> Result<(), ApiError> {
+pub(super) fn has_identity(body: &Object, user: &User) -> Result<(), ApiError> {
     let Some(Value::Object(identity)) = body.get("identity") else {
         return Ok(());
     };

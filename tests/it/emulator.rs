@@ -10,6 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod control;
+mod exports;
+mod imports;
 mod limits;
 mod login;
 mod mail;
@@ -17,6 +19,7 @@ mod recordings;
 mod tickets;
 mod tokens;
 mod users;
+mod verification;
 
 const CONNECTION: &str = "Username-Password-Authentication";
 const API: &str = "https://api.example.test";
