@@ -43,6 +43,7 @@ mod rbac;
 mod rules;
 mod sessions;
 mod tenant;
+mod tickets;
 mod validate;
 
 mod errors;
@@ -50,12 +51,14 @@ mod faults;
 mod front;
 mod requests;
 
+mod jobs;
 mod management;
 mod parameters;
 
 mod lucene;
 mod search;
 mod searchable;
+mod ticket_requests;
 mod users;
 mod verify;
 
@@ -80,7 +83,8 @@ mod control_tokens;
 mod control_users;
 
 pub use self::options::{
-    Answers, AppClient, LinkedAway, MachineClient, MissingFeature, Options, Plan, SHIPPED_ACTION,
+    Answers, AppClient, ExportFile, JobOptions, LinkedAway, MachineClient, MissingFeature, Options,
+    Plan, SHIPPED_ACTION,
 };
 
 /// Why the emulator did not start.
@@ -148,6 +152,10 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .or(for_browsers)
         .unify()
         .or(api::routes(tenant))
+        .unify()
+        .or(ticket_requests::routes(tenant))
+        .unify()
+        .or(jobs::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()
