@@ -65,6 +65,15 @@ impl Directory {
 
     /// All users as search knows them at `now`: oldest first, and as late as the options say.
     pub(super) fn indexed(&self, now: Timestamp) -> Vec<Arc<User>> {
+        self.as_it_was(|users| self.lateness.undo_for_search(users, now))
+    }
+
+    /// All users as an export at `now` knows them: oldest first, and as late as the options say.
+    pub(super) fn exported(&self, now: Timestamp) -> Vec<Arc<User>> {
+        self.as_it_was(|users| self.lateness.undo_for_exports(users, now))
+    }
+
+    fn as_it_was(&self, undo: impl FnOnce(&mut BTreeMap<u64, Arc<User>>)) -> Vec<Arc<User>> {
         if !self.lateness.is_late() {
             return self.iter().cloned().collect();
         }
@@ -73,7 +82,7 @@ impl Directory {
             .values()
             .map(|entry| (entry.place, entry.user.clone()))
             .collect();
-        self.lateness.undo(&mut users, now);
+        undo(&mut users);
         users.into_values().collect()
     }
 
