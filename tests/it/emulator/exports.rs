@@ -159,11 +159,11 @@ async fn a_link_is_good_for_a_minute_and_each_look_at_the_job_gives_a_new_one() 
     let tenant = Tenant::start().await;
     let first = tenant.export(json!({"format": "json"})).await;
     tenant
-        .control("clock", json!({"advance_seconds": 50}))
+        .control("clock", json!({"advance_seconds": 30}))
         .await;
     assert_eq!(tenant.download(&first).await.status(), StatusCode::OK);
     tenant
-        .control("clock", json!({"advance_seconds": 10}))
+        .control("clock", json!({"advance_seconds": 30}))
         .await;
     assert_eq!(
         tenant.download(&first).await.status(),
