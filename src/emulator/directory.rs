@@ -86,6 +86,15 @@ impl Directory {
 
     /// All users as search knows them at `now`: oldest first, and as late as the options say.
     pub(super) fn indexed(&self, now: Timestamp) -> Vec<Arc<User>> {
+        self.as_it_was(|users| self.lateness.undo_for_search(users, now))
+    }
+
+    /// All users as an export at `now` knows them: oldest first, and as late as the options say.
+    pub(super) fn exported(&self, now: Timestamp) -> Vec<Arc<User>> {
+        self.as_it_was(|users| self.lateness.undo_for_exports(users, now))
+    }
+
+    fn as_it_was(&self, undo: impl FnOnce(&mut BTreeMap<u64, Arc<User>>)) -> Vec<Arc<User>> {
         if !self.lateness.is_late() {
             return self.iter().cloned().collect();
         }
@@ -94,7 +103,7 @@ impl Directory {
             .values()
             .map(|entry| (entry.place, entry.user.clone()))
             .collect();
-        self.lateness.undo(&mut users, now);
+        undo(&mut users);
         users.into_values().collect()
     }
 
@@ -110,8 +119,7 @@ impl Directory {
             name.as_deref().is_some_and(is_taken)
         };
         if self.users.contains_key(&user.user_id)
-            || self.linked.has(&user.user_id)
-            || self.lateness.is_departed(&user, now)
+            || self.is_left_behind(&user, now)
             || taken(&user.email, &|email| self.email_is_taken(&user, email))
             || taken(&user.username, &|name| self.username_is_taken(&user, name))
         {
@@ -296,6 +304,14 @@ impl Directory {
         self.by_email(email)
             .any(|other| other.user_id != user.user_id && other.shares(user))
             || self.linked.has_email(user, email)
+    }
+
+    /// Whether who was deleted only now, or was linked to somebody, still has the id or the address of a new user.
+    pub(super) fn is_left_behind(&self, user: &User, now: Timestamp) -> bool {
+        let email = user.email.as_deref();
+        self.linked.has(&user.user_id)
+            || email.is_some_and(|email| self.linked.has_email(user, email))
+            || self.lateness.is_departed(user, now)
     }
 
     /// Whether somebody else in one of the user's connections has this username.

@@ -270,6 +270,10 @@ fn write(
         return Err(reason);
     }
     let Some(current) = same_email else {
+        if directory.is_left_behind(&new, now) {
+            // The docs' words for who is in Auth0's store but not among the tenant's users.
+            return Err(Reason::new("DUPLICATED_USER", "The user already exists"));
+        }
         return Ok(Written::Inserted(directory.insert(new, now)));
     };
     directory.update(&current.user_id, now, |user| {

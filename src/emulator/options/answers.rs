@@ -42,6 +42,8 @@ pub struct Answers {
     pub import_mails: bool,
     /// Whether an import that updates a user without saying `email_verified` makes the address unverified.
     pub import_unverifies: bool,
+    /// Milliseconds by which the file of an export lags behind writes, by the tenant's clock.
+    pub export_lag_ms: u32,
     /// Whether a ticket cancels the user's earlier ones of its kind, as a mailed link does.
     pub ticket_cancels_earlier: bool,
 }
@@ -65,6 +67,7 @@ impl Default for Answers {
             job_running_status: "pending".into(),
             import_mails: false,
             import_unverifies: false,
+            export_lag_ms: 0,
             ticket_cancels_earlier: true,
         }
     }
@@ -92,6 +95,7 @@ impl Answers {
             job_running_status: "processing".into(),
             import_mails: true,
             import_unverifies: true,
+            export_lag_ms: 2_000,
             ticket_cancels_earlier: false,
         }
     }
