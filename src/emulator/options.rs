@@ -60,6 +60,8 @@ pub struct Options {
     pub jobs: JobOptions,
     /// Whether people meet the Classic Login pages: tickets then lead to `/lo/reset`, and to their `result_url` at last.
     pub classic_login: bool,
+    /// Whether the keys of the JWKS say their `alg`, which a tenant setting of Auth0's can drop.
+    pub jwks_alg: bool,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
     /// their users read-only.
     pub social_profile_sync: bool,
@@ -89,6 +91,7 @@ impl Default for Options {
             answers: Answers::default(),
             jobs: JobOptions::default(),
             classic_login: false,
+            jwks_alg: true,
             social_profile_sync: true,
             action: None,
             keep_requests: 100_000,
