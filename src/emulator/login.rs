@@ -1,11 +1,10 @@
-//! How people log in: `/authorize`, the login page's two forms, `/userinfo` and `/v2/logout`.
+//! How people log in and out: `/authorize`, the login page's two forms and `/v2/logout`.
 //!
 //! Authorization code with PKCE (RFC 6749 section 4.1, RFC 7636). No browser session is kept, so every `/authorize` shows
 //! the page. Everything here can be driven by plain form posts, as the tour and the tests do.
 
 use std::{collections::HashMap, sync::Arc};
 
-use serde_json::Value;
 use warp::{
     Filter, Reply,
     filters::BoxedFilter,
@@ -15,16 +14,14 @@ use warp::{
 
 use super::{
     action::{self, ActionError},
-    errors::json_response,
     grants::{Authorization, Login},
-    mint,
+    journal::Event,
     options::Options,
     pages,
     profile::{Identity, User},
     rules::GOOGLE,
     tenant::{Guard, SharedGuard, Tenant},
     validate::is_email,
-    verify::verified,
 };
 
 type Parameters = HashMap<String, String>;
@@ -45,20 +42,15 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .and(with_tenant.clone())
         .and(warp::body::form::<Parameters>())
         .then(|tenant: Arc<Tenant>, form: Parameters| {
-            blocking(move || log_in(&tenant, &form, with_password))
+            blocking(move || log_in(&tenant, &form, with_password, "pwd"))
         });
     let with_google = warp::path!("u" / "login" / "google")
         .and(warp::post())
         .and(with_tenant.clone())
         .and(warp::body::form::<Parameters>())
         .then(|tenant: Arc<Tenant>, form: Parameters| {
-            blocking(move || log_in(&tenant, &form, with_google))
+            blocking(move || log_in(&tenant, &form, with_google, "federated"))
         });
-    let userinfo = warp::path!("userinfo")
-        .and(warp::get().or(warp::post()).unify())
-        .and(with_tenant.clone())
-        .and(warp::header::optional::<String>("authorization"))
-        .map(|tenant: Arc<Tenant>, bearer: Option<String>| userinfo(&tenant, bearer.as_deref()));
     let logout = warp::path!("v2" / "logout")
         .and(warp::get())
         .and(with_tenant)
@@ -68,8 +60,6 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .or(with_password)
         .unify()
         .or(with_google)
-        .unify()
-        .or(userinfo)
         .unify()
         .or(logout)
         .unify()
@@ -184,7 +174,8 @@ fn granted(options: &Options, asked: &str) -> String {
 /// How a form proves who somebody is; an error is shown on the page.
 type Proof = fn(&Tenant, &Options, &Parameters) -> Result<Arc<User>, &'static str>;
 
-fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
+/// `method` names the proof in the session.
+fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof, method: &'static str) -> Response {
     let transaction = form.get("state").map(String::as_str).unwrap_or_default();
     let authorization = tenant
         .grants
@@ -223,7 +214,9 @@ fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
         parameters.push(("state", authorization.state.as_deref()));
         redirect_with(&authorization.redirect_uri, &parameters)
     };
+    let client_id = authorization.client_id.as_str();
     if user.is_blocked() {
+        tenant.note(Event::FailedLogin, &user, Some(client_id));
         return back(&[
             ("error", Some("unauthorized")),
             ("error_description", Some("user is blocked")),
@@ -245,10 +238,15 @@ fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
             ]);
         }
     };
+    tenant.note(Event::Login, &user, Some(client_id));
+    let sid = tenant
+        .sessions
+        .guard()
+        .open(&user.user_id, client_id, method, now);
     let login = Login {
         authorization: authorization.clone(),
         user_id: user.user_id.clone(),
-        sid: mint::session_id(),
+        sid,
         claims,
     };
     let code = tenant.grants.guard().issue_code(login, now);
@@ -260,18 +258,35 @@ fn with_password(
     options: &Options,
     form: &Parameters,
 ) -> Result<Arc<User>, &'static str> {
+    const WRONG: &str = "Wrong email or password.";
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    tenant
-        .directory
-        .read_guard()
-        .find(&options.connection, &field("email").to_lowercase())
-        .filter(|user| {
-            user.password
-                .as_ref()
-                .is_some_and(|password| password.is(field("password")))
-        })
-        .cloned()
-        .ok_or("Wrong email or password.")
+    let email = field("email").to_lowercase();
+    let (user, password) =
+        {
+            let directory = tenant.directory.read_guard();
+            // Who logs in with a linked account is the primary one.
+            match directory.find(&options.connection, &email) {
+                Some(user) => Some((user.clone(), user.password.clone())),
+                None => directory.linked.find(&options.connection, &email).and_then(
+                    |(primary, linked)| {
+                        Some((directory.get(primary)?.clone(), linked.password.clone()))
+                    },
+                ),
+            }
+        }
+        .ok_or(WRONG)?;
+    let client_id = Some(options.app.client_id.as_str());
+    if tenant.brute_force.guard().is_blocked(&user.user_id) {
+        tenant.note(Event::BruteForce, &user, client_id);
+        return Err("Your account has been blocked after multiple consecutive login attempts.");
+    }
+    if !password.is_some_and(|password| password.is(field("password"))) {
+        tenant.brute_force.guard().fail(&user.user_id);
+        tenant.note(Event::WrongPassword, &user, client_id);
+        return Err(WRONG);
+    }
+    tenant.brute_force.guard().lift(&user.user_id);
+    Ok(user)
 }
 
 /// Whoever says so is the owner of a Google account; Auth0 makes its user at the first login.
@@ -285,8 +300,15 @@ fn with_google(tenant: &Tenant, _: &Options, form: &Parameters) -> Result<Arc<Us
         .is_some_and(|value| value == "true");
     let now = tenant.clock.now();
     let mut directory = tenant.directory.write_guard();
+    if let Some((primary, _)) = directory.linked.find(GOOGLE, email) {
+        return directory
+            .get(primary)
+            .cloned()
+            .ok_or("That account is gone.");
+    }
     if let Some(user_id) = directory
         .find(GOOGLE, email)
+        .filter(|user| !user.is_database_user())
         .map(|user| user.user_id.clone())
     {
         return directory
@@ -307,55 +329,12 @@ fn with_google(tenant: &Tenant, _: &Options, form: &Parameters) -> Result<Arc<Us
     user.email_verified = verified;
     user.name = form.get("name").filter(|name| !name.is_empty()).cloned();
     user.fill_defaults();
-    Ok(directory.insert(user))
+    Ok(directory.insert(user, now))
 }
 
 /// Google's ids are 21 digits.
 fn google_id() -> String {
     format!("1{:020}", rand::random::<u64>())
-}
-
-fn userinfo(tenant: &Tenant, bearer: Option<&str>) -> Response {
-    let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return unauthorized("Bearer realm=\"Users\"");
-    };
-    let Some((user_id, scope)) = token_holder(tenant, token) else {
-        return unauthorized(
-            "Bearer realm=\"Users\", error=\"invalid_token\", error_description=\"The access token is not valid\"",
-        );
-    };
-    let user = tenant.directory.read_guard().get(&user_id).cloned();
-    let Some(user) = user else {
-        return unauthorized("Bearer realm=\"Users\", error=\"invalid_token\"");
-    };
-    let mut claims = mint::profile_claims(&user, &scope);
-    claims.insert("sub".into(), user.user_id.as_str().into());
-    json_response(StatusCode::OK, &Value::from(claims))
-}
-
-/// Whose access token this is, and its scopes: an opaque one, or a JWT whose audience names `/userinfo`.
-fn token_holder(tenant: &Tenant, token: &str) -> Option<(String, String)> {
-    let now = tenant.clock.now();
-    if let Some(opaque) = tenant.grants.guard().opaque(token) {
-        let is_good = now < opaque.expires_at && mint::has_scope(&opaque.scope, "openid");
-        return is_good.then(|| (opaque.user_id.clone(), opaque.scope.clone()));
-    }
-    let claims = verified(tenant, token, &mint::userinfo_audience(tenant)).ok()?;
-    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-    let expires_at = claims.get("exp").and_then(Value::as_i64)?;
-    (now.as_second() < expires_at).then_some(())?;
-    Some((text("sub")?, text("scope").unwrap_or_default()))
-}
-
-/// A 401 here is plain text with a challenge, unlike the Management API's.
-fn unauthorized(challenge: &'static str) -> Response {
-    let mut response =
-        warp::reply::with_status("Unauthorized", StatusCode::UNAUTHORIZED).into_response();
-    response.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static(challenge),
-    );
-    response
 }
 
 fn logout(tenant: &Tenant, query: &Parameters) -> Response {

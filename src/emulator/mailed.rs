@@ -4,15 +4,21 @@ use std::{collections::HashMap, sync::Arc};
 
 use hyper::body::Bytes;
 use serde_json::{Value, json};
-use warp::{Filter, Reply, filters::BoxedFilter, http::StatusCode, reply::Response};
+use warp::{
+    Filter, Reply,
+    filters::BoxedFilter,
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
 
 use super::{
     errors::{OAuthError, json_response},
-    grants::TicketKind,
+    journal::Event,
     limits::{Class, Verdict},
     mailbox::MailKind,
     pages,
     tenant::{SharedGuard, Tenant},
+    tickets::{Redirect, Ticket, TicketKind},
 };
 
 type Parameters = HashMap<String, String>;
@@ -31,12 +37,15 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .map(|tenant: Arc<Tenant>, kind: Option<String>, body: Bytes| {
             change_password(&tenant, kind.as_deref(), &body)
         });
-    let reset_form = warp::path!("u" / "reset-password")
+    let reset_page = warp::path!("u" / "reset-password")
+        .or(warp::path!("lo" / "reset"))
+        .unify();
+    let reset_form = reset_page
         .and(warp::get())
         .and(with_tenant.clone())
         .and(warp::query::<Parameters>())
         .map(|tenant: Arc<Tenant>, query: Parameters| reset_form(&tenant, &query));
-    let reset = warp::path!("u" / "reset-password")
+    let reset = reset_page
         .and(warp::post())
         .and(with_tenant.clone())
         .and(warp::query::<Parameters>())
@@ -61,7 +70,7 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
 
 /// `POST /dbconnections/change_password`: 200 and a sentence whether or not there is such a user.
 ///
-/// Auth0 counts calls per address and caller; here all callers are one.
+/// Auth0 counts calls per caller's IP and mail address; here all callers have one IP.
 fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> Response {
     let parameters = match parameters(content_type, body) {
         Some(parameters) => parameters,
@@ -96,12 +105,7 @@ fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> 
     let email = email.to_lowercase();
     let verdict = tenant.admit(Class::ChangePassword, &email);
     let mut response = match verdict {
-        Verdict::Refused(_) => OAuthError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "Global limit has been reached",
-        )
-        .into_response(),
+        Verdict::Refused(_) => OAuthError::too_many_requests().into_response(),
         _ => {
             let user = tenant
                 .directory
@@ -110,17 +114,13 @@ fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> 
                 .cloned();
             if let Some(user) = user {
                 tenant.mail(MailKind::ChangePassword, &user);
+                tenant.note(Event::PasswordAsked, &user, None);
             }
             warp::reply::html("We've just sent you an email to reset your password.")
                 .into_response()
         }
     };
-    if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
-        standing.write(response.headers_mut());
-        if options.retry_after && matches!(verdict, Verdict::Refused(_)) {
-            standing.write_retry_after(response.headers_mut());
-        }
-    }
+    verdict.write(response.headers_mut(), &options.answers);
     response
 }
 
@@ -159,12 +159,14 @@ fn reset(tenant: &Tenant, query: &Parameters, form: &Parameters) -> Response {
     {
         return pages::reset_password(email, Some("The two passwords are not the same."));
     }
-    match tenant.set_password(ticket, &user.user_id, password) {
-        Ok(()) => pages::message(
-            StatusCode::OK,
+    match tenant.set_password(ticket, password) {
+        Ok(Some(ticket)) => ended(
+            &ticket,
+            email,
             "Password changed",
             "You can now log in to the application with the new password.",
         ),
+        Ok(None) => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
         Err(_) => pages::reset_password(
             email,
             Some("The password is too weak: eight characters at least, of three kinds."),
@@ -173,13 +175,37 @@ fn reset(tenant: &Tenant, query: &Parameters, form: &Parameters) -> Response {
 }
 
 fn verify(tenant: &Tenant, query: &Parameters) -> Response {
-    match tenant.verify_email(ticket(query).unwrap_or_default()) {
-        true => pages::message(StatusCode::OK, "E-mail verified", "Thank you."),
-        false => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
+    let value = ticket(query).unwrap_or_default();
+    let user = tenant.ticket_holder(value, TicketKind::Verification);
+    match (user, tenant.verify_email(value)) {
+        (Some(user), Some(ticket)) => {
+            let email = user.email.as_deref().unwrap_or_default();
+            ended(&ticket, email, "E-mail verified", "Thank you.")
+        }
+        _ => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
     }
 }
 
-const EXPIRED: &str = "A link works once, for five days, and only the newest one does.";
+const EXPIRED: &str = "A link works once, until it expires or a newer one takes its place.";
+
+/// What people see in the end: the application, if the ticket leads there, else a page.
+fn ended(ticket: &Ticket, email: &str, title: &str, text: &str) -> Response {
+    let Some(Redirect { url, tells_email }) = &ticket.redirect else {
+        return pages::message(StatusCode::OK, title, text);
+    };
+    let mut url = url.clone();
+    url.query_pairs_mut()
+        .extend_pairs([("success", "true"), ("message", text)])
+        .extend_pairs(tells_email.then_some(("email", email)));
+    match HeaderValue::from_str(url.as_str()) {
+        Ok(location) => {
+            let mut response = StatusCode::FOUND.into_response();
+            response.headers_mut().insert(header::LOCATION, location);
+            response
+        }
+        Err(_) => pages::message(StatusCode::OK, title, text),
+    }
+}
 
 fn ticket(query: &Parameters) -> Option<&str> {
     query.get("ticket").map(String::as_str)

@@ -36,6 +36,10 @@ pub(super) fn new_user(body: &Object, options: &Options, now: Timestamp) -> Resu
     strong(password)?;
 
     let id = text(body, "user_id")
+        .map(|id| match options.answers.user_id_prefix_doubled {
+            true => id,
+            false => id.strip_prefix("auth0|").unwrap_or(id),
+        })
         .filter(|id| !id.is_empty())
         .map_or_else(|| hex(&rand::random::<[u8; 12]>()), str::to_owned);
     let identity = Identity {
@@ -73,7 +77,7 @@ pub(super) fn may_patch(user: &User, body: &Object, options: &Options) -> Result
 pub(super) fn apply(user: &mut User, body: &Object, options: &Options, now: Timestamp) {
     if body.contains_key("email") {
         let email = new_email(body);
-        if options.email_change_unverifies && user.email != email {
+        if options.answers.email_change_unverifies && user.email != email {
             user.email_verified = false;
         }
         user.email = email;
@@ -102,7 +106,8 @@ pub(super) fn lift_block(user: &mut User) {
 /// The refusal of a PATCH to somebody else's e-mail.
 pub(super) fn email_exists(options: &Options) -> ApiError {
     ApiError::new(
-        StatusCode::from_u16(options.email_conflict_status).unwrap_or(StatusCode::BAD_REQUEST),
+        StatusCode::from_u16(options.answers.email_conflict_status)
+            .unwrap_or(StatusCode::BAD_REQUEST),
         Some("auth0_idp_error"),
         "The specified new email already exists",
     )
@@ -121,7 +126,7 @@ pub(super) fn text<'a>(body: &'a Object, key: &str) -> Option<&'a str> {
 }
 
 /// Fields that are simply set or, in a patch, unset by `null`.
-fn apply_plain(user: &mut User, body: &Object) {
+pub(super) fn apply_plain(user: &mut User, body: &Object) {
     let unset_or_text = |key: &str, field: &mut Option<String>| {
         if let Some(value) = body.get(key) {
             *field = value.as_str().map(str::to_owned);
@@ -142,7 +147,7 @@ fn apply_plain(user: &mut User, body: &Object) {
 }
 
 /// `app_metadata` vanishes when it is empty, `user_metadata` stays as `{}`: recorded so.
-fn apply_metadata(user: &mut User, body: &Object) {
+pub(super) fn apply_metadata(user: &mut User, body: &Object) {
     if let Some(Value::Object(change)) = body.get("app_metadata") {
         user.app_metadata =
             Some(merged(user.app_metadata.take(), change)).filter(|map| !map.is_empty());

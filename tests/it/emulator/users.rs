@@ -1,7 +1,7 @@
 //! Users: created, read, changed, found and deleted as Auth0 does it.
 
 use reqwest::StatusCode;
-use roster::emulator::Options;
+use roster::emulator::{Answers, Options};
 use serde_json::{Value, json};
 
 use super::{CONNECTION, PASSWORD, Tenant, error, json_of, new_user};
@@ -45,10 +45,35 @@ async fn without_an_id_of_the_callers_auth0_makes_one() {
 }
 
 #[tokio::test]
-async fn a_prefix_sent_with_an_id_is_kept_and_doubled() {
+async fn a_prefix_sent_with_an_id_is_kept_and_doubled_unless_the_answers_say_otherwise() {
+    for (doubled, id) in [(true, "auth0|auth0|ann"), (false, "auth0|ann")] {
+        let answers = Answers {
+            user_id_prefix_doubled: doubled,
+            ..Answers::default()
+        };
+        let tenant = Tenant::with(Options {
+            answers,
+            ..Options::default()
+        })
+        .await;
+        let user = tenant.ann(json!({"user_id": "auth0|ann"})).await;
+        assert_eq!(user["user_id"], id);
+    }
+}
+
+#[tokio::test]
+async fn a_forbidden_key_of_app_metadata_is_refused_or_stored_as_the_answers_say() {
     let tenant = Tenant::start().await;
-    let user = tenant.ann(json!({"user_id": "auth0|ann"})).await;
-    assert_eq!(user["user_id"], "auth0|auth0|ann");
+    tenant.ann(json!({})).await;
+    let forbidden = json!({"app_metadata": {"blocked": true}});
+    let refused = tenant.patch_ann(forbidden.clone()).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let lenient = json!({"answers": {"forbidden_app_metadata_refused": false}});
+    tenant.control("options", lenient).await;
+    assert_eq!(tenant.patch_ann(forbidden).await.status(), StatusCode::OK);
+    let ann = tenant.read_ann().await;
+    assert_eq!(ann["app_metadata"]["blocked"], true);
+    assert_eq!(ann.get("blocked"), None, "it blocks nobody");
 }
 
 #[tokio::test]
@@ -207,7 +232,10 @@ async fn a_patch_changes_what_it_names_and_moves_updated_at() {
 async fn a_patch_to_a_taken_email_is_400_or_409_as_the_option_says() {
     for status in [400, 409] {
         let options = Options {
-            email_conflict_status: status,
+            answers: Answers {
+                email_conflict_status: status,
+                ..Answers::default()
+            },
             ..Options::default()
         };
         let tenant = Tenant::with(options).await;
@@ -235,7 +263,10 @@ async fn a_changed_email_is_unverified_unless_the_patch_or_the_option_says_other
         true
     );
     tenant
-        .control("options", json!({"email_change_unverifies": false}))
+        .control(
+            "options",
+            json!({"answers": {"email_change_unverifies": false}}),
+        )
         .await;
     let user = json_of(tenant.patch_ann(json!({"email": "ann4@a.test"})).await).await;
     assert_eq!(user["email_verified"], true);
@@ -355,4 +386,29 @@ async fn fields_can_be_asked_for_or_left_out() {
     let without = json_of(tenant.get(&format!("{path}&include_fields=false")).await).await;
     assert_eq!(without.get("email"), None);
     assert_eq!(without["nickname"], "ann");
+}
+
+#[tokio::test]
+async fn an_id_and_an_address_can_be_used_again_at_once_or_after_the_delay_of_the_option() {
+    let tenant = Tenant::start().await;
+    let create = async || {
+        let body = Some(new_user("ann", json!({})));
+        tenant.call("POST", "/api/v2/users", body).await.status()
+    };
+    let delete = async || {
+        tenant
+            .call("DELETE", "/api/v2/users/auth0%7Cann", None)
+            .await;
+    };
+    create().await;
+    delete().await;
+    assert_eq!(create().await, StatusCode::CREATED);
+    let late = json!({"answers": {"reuse_delay_seconds": 60}});
+    tenant.control("options", late).await;
+    delete().await;
+    assert_eq!(create().await, StatusCode::CONFLICT);
+    tenant
+        .control("clock", json!({"advance_seconds": 61}))
+        .await;
+    assert_eq!(create().await, StatusCode::CREATED);
 }
