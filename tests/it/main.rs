@@ -23,3 +23,4 @@ mod rights;
 mod tls;
 mod wake;
 mod walls;
+mod word;
