@@ -15,6 +15,7 @@ use super::{
     errors::ApiError,
     limits::{Class, Verdict},
     tenant::{SharedGuard, Tenant},
+    validate::is_user_id,
     verify::{Problem, verified},
 };
 
@@ -168,12 +169,10 @@ impl FromStr for UserId {
 
     fn from_str(segment: &str) -> Result<Self, Infallible> {
         let decoded = percent_decode_str(segment).decode_utf8().ok();
-        let is_id = |text: &str| {
-            text.split_once('|')
-                .is_some_and(|(provider, id)| !provider.is_empty() && !id.is_empty())
-        };
         Ok(Self(
-            decoded.filter(|id| is_id(id)).map(|id| id.into_owned()),
+            decoded
+                .filter(|id| is_user_id(id))
+                .map(|id| id.into_owned()),
         ))
     }
 }

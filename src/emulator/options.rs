@@ -1,5 +1,6 @@
 //! What an emulated tenant is set up with: its connection, clients, plan, and the answers Auth0 does not document.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -20,6 +21,8 @@ pub struct Options {
     pub base_url: Option<String>,
     /// Name of the database connection.
     pub connection: String,
+    /// Id of the database connection, `con_` and 16 letters and digits; absent: made from its name, always the same.
+    pub connection_id: Option<String>,
     /// Whether users of the database connection may have a `username`.
     pub requires_username: bool,
     /// The machine-to-machine application that may call the Management API.
@@ -52,6 +55,7 @@ impl Default for Options {
         Self {
             base_url: None,
             connection: "Username-Password-Authentication".into(),
+            connection_id: None,
             requires_username: false,
             m2m: MachineClient::default(),
             app: AppClient::default(),
@@ -84,11 +88,30 @@ impl Options {
         serde_json::from_value(merged)
     }
 
+    /// The id of the database connection.
+    pub fn connection_id(&self) -> String {
+        match &self.connection_id {
+            Some(id) => id.clone(),
+            None => connection_id(&self.connection),
+        }
+    }
+
     /// The Action to run at login, if any.
     pub(super) fn action_source(&self) -> Option<&str> {
         Some(self.action.as_deref().unwrap_or(SHIPPED_ACTION))
             .filter(|text| !text.trim().is_empty())
     }
+}
+
+/// The id of a connection that nobody has chosen one for: the same for the same name, so that it outlives a restart.
+pub(super) fn connection_id(name: &str) -> String {
+    const CHARACTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let digest = digest(&SHA256, name.as_bytes());
+    let id: String = digest.as_ref()[..16]
+        .iter()
+        .map(|byte| char::from(CHARACTERS[usize::from(*byte) % CHARACTERS.len()]))
+        .collect();
+    format!("con_{id}")
 }
 
 /// A machine-to-machine application.
@@ -206,6 +229,17 @@ mod tests {
     fn a_key_that_does_not_exist_is_refused() {
         assert!(changed(json!({"plam": "free"})).is_err());
         assert!(changed(json!({"m2m": {"secret": "x"}})).is_err());
+    }
+
+    #[test]
+    fn a_connection_has_an_id_of_its_own_that_stays_unless_one_is_chosen() {
+        let id = Options::default().connection_id();
+        assert_eq!(id, Options::default().connection_id());
+        assert_eq!(id.len(), "con_".len() + 16);
+        let other = changed(json!({"connection": "Other"})).unwrap();
+        assert_ne!(other.connection_id(), id);
+        let chosen = changed(json!({"connection_id": "con_ftSSLHb0O7rcUGmF"})).unwrap();
+        assert_eq!(chosen.connection_id(), "con_ftSSLHb0O7rcUGmF");
     }
 
     #[test]
