@@ -7,7 +7,7 @@
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.
-//! * Not done: search is simple and never late, login sessions are not remembered by the browser, nothing is stored on disk.
+//! * Not done: login sessions are not remembered by the browser, nothing is stored on disk.
 //!   It listens for tests: whoever reaches it may do everything through `/_emulator/`.
 //!
 //! It knows nothing of Roster's own client and shares no types with it; HTTP is all that joins them.
@@ -30,7 +30,9 @@ mod clock;
 mod directory;
 mod grants;
 mod keys;
+mod lateness;
 mod limits;
+mod linked;
 mod mailbox;
 mod passwords;
 mod profile;
@@ -44,8 +46,10 @@ mod front;
 mod requests;
 mod watch;
 
+mod lucene;
 mod management;
 mod search;
+mod searchable;
 mod users;
 mod verify;
 

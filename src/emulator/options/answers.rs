@@ -14,6 +14,8 @@ pub struct Answers {
     pub email_conflict_status: u16,
     /// Whether changing an e-mail without saying `email_verified` makes it unverified.
     pub email_change_unverifies: bool,
+    /// Seconds for which the id and the address of a deleted user stay taken for new ones.
+    pub reuse_delay_seconds: u32,
     /// Whether setting a password through a mailed link lifts the administrator's block, as the Management API does.
     pub reset_lifts_block: bool,
     /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
@@ -25,6 +27,7 @@ impl Default for Answers {
         Self {
             email_conflict_status: 400,
             email_change_unverifies: true,
+            reuse_delay_seconds: 0,
             reset_lifts_block: true,
             retry_after: false,
         }
@@ -38,6 +41,8 @@ impl Answers {
         Self {
             email_conflict_status: 409,
             email_change_unverifies: false,
+            // Long enough for a client to meet it, short enough for a story to end.
+            reuse_delay_seconds: 2,
             reset_lifts_block: false,
             retry_after: true,
         }

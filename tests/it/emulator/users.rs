@@ -362,3 +362,28 @@ async fn fields_can_be_asked_for_or_left_out() {
     assert_eq!(without.get("email"), None);
     assert_eq!(without["nickname"], "ann");
 }
+
+#[tokio::test]
+async fn an_id_and_an_address_can_be_used_again_at_once_or_after_the_delay_of_the_option() {
+    let tenant = Tenant::start().await;
+    let create = async || {
+        let body = Some(new_user("ann", json!({})));
+        tenant.call("POST", "/api/v2/users", body).await.status()
+    };
+    let delete = async || {
+        tenant
+            .call("DELETE", "/api/v2/users/auth0%7Cann", None)
+            .await;
+    };
+    create().await;
+    delete().await;
+    assert_eq!(create().await, StatusCode::CREATED);
+    let late = json!({"answers": {"reuse_delay_seconds": 60}});
+    tenant.control("options", late).await;
+    delete().await;
+    assert_eq!(create().await, StatusCode::CONFLICT);
+    tenant
+        .control("clock", json!({"advance_seconds": 61}))
+        .await;
+    assert_eq!(create().await, StatusCode::CREATED);
+}
