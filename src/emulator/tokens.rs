@@ -94,6 +94,11 @@ fn token(
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Recorded: without a character set, unlike everywhere else.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
         standing.write(headers);
         if tenant.options().answers.retry_after && matches!(verdict, Verdict::Refused(_)) {

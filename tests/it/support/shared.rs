@@ -9,6 +9,18 @@ pub(crate) fn shared(path: &str) -> Option<String> {
     fs::read_to_string(folder().join(path)).ok()
 }
 
+/// The names of the files that end with `ending` in a shared folder, in order; none where the folder is not at hand.
+pub(crate) fn listed(path: &str, ending: &str) -> Option<Vec<String>> {
+    let entries = fs::read_dir(folder().join(path)).ok()?;
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").file_name().into_string())
+        .map(|name| name.expect("a name in UTF-8"))
+        .filter_map(|name| name.strip_suffix(ending).map(str::to_owned))
+        .collect();
+    names.sort();
+    Some(names)
+}
+
 fn folder() -> PathBuf {
     std::env::var_os("ROSTER_SHARED")
         .map(PathBuf::from)
