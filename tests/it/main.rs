@@ -3,6 +3,7 @@
 mod support;
 
 mod adoption;
+mod answers;
 mod authz;
 mod between;
 mod capture;
