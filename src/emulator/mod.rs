@@ -7,12 +7,13 @@
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.
-//! * Not done: login sessions are not remembered by the browser, nothing is stored on disk.
+//! * Not done: login sessions are listed and ended, but not remembered by the browser; nothing is stored on disk.
 //!   It listens for tests: whoever reaches it may do everything through `/_emulator/`.
 //!
 //! It knows nothing of Roster's own client and shares no types with it; HTTP is all that joins them.
 //!
-//! Read `tenant.rs` (what there is), then `directory.rs` and `rules.rs` (users), then `front.rs` (how a request goes through).
+//! Read `tenant.rs` (what there is), then `directory.rs` and `rules.rs` (users), then `front.rs` (how a request goes through)
+//! and `api.rs` (the table of calls beyond users).
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -29,14 +30,18 @@ mod options;
 mod clock;
 mod directory;
 mod grants;
+mod journal;
 mod keys;
 mod lateness;
 mod limits;
 mod linked;
 mod mailbox;
 mod passwords;
+mod plans;
 mod profile;
+mod rbac;
 mod rules;
+mod sessions;
 mod tenant;
 mod validate;
 
@@ -46,12 +51,23 @@ mod front;
 mod requests;
 mod watch;
 
-mod lucene;
 mod management;
+mod parameters;
+
+mod lucene;
 mod search;
 mod searchable;
 mod users;
 mod verify;
+
+mod api;
+mod blocks;
+mod connections;
+mod identities;
+mod journal_calls;
+mod members;
+mod roles;
+mod session_calls;
 
 mod action;
 mod login;
@@ -65,7 +81,10 @@ mod control_tokens;
 mod control_users;
 
 pub use self::{
-    options::{Answers, AppClient, MachineClient, Options, Plan, SHIPPED_ACTION},
+    options::{
+        Answers, AppClient, LinkedAway, MachineClient, MissingFeature, Options, Plan,
+        SHIPPED_ACTION,
+    },
     watch::{Exchange, Watch},
 };
 
@@ -154,6 +173,8 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .map(Reply::into_response);
     users::routes(tenant)
         .or(for_browsers)
+        .unify()
+        .or(api::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()
