@@ -54,10 +54,15 @@ impl Directory {
 
     /// As [`Self::get`], but for who was linked away, whom some answers take for the primary account.
     pub(super) fn reached(&self, user_id: &str, answers: &Answers) -> Option<&Arc<User>> {
-        self.get(user_id).or_else(|| match answers.linked_away {
+        self.get(user_id)
+            .or_else(|| self.get(self.primary(user_id, answers)?))
+    }
+
+    fn primary(&self, user_id: &str, answers: &Answers) -> Option<&str> {
+        match answers.linked_away {
             LinkedAway::NotFound => None,
-            LinkedAway::Primary => self.get(self.linked.primary(user_id)?),
-        })
+            LinkedAway::Primary => self.linked.primary(user_id),
+        }
     }
 
     /// Users of all connections with exactly this address; the comparison knows upper from lower case, as Auth0's.
@@ -81,6 +86,15 @@ impl Directory {
 
     /// All users as search knows them at `now`: oldest first, and as late as the options say.
     pub(super) fn indexed(&self, now: Timestamp) -> Vec<Arc<User>> {
+        self.as_it_was(|users| self.lateness.undo_for_search(users, now))
+    }
+
+    /// All users as an export at `now` knows them: oldest first, and as late as the options say.
+    pub(super) fn exported(&self, now: Timestamp) -> Vec<Arc<User>> {
+        self.as_it_was(|users| self.lateness.undo_for_exports(users, now))
+    }
+
+    fn as_it_was(&self, undo: impl FnOnce(&mut BTreeMap<u64, Arc<User>>)) -> Vec<Arc<User>> {
         if !self.lateness.is_late() {
             return self.iter().cloned().collect();
         }
@@ -89,7 +103,7 @@ impl Directory {
             .values()
             .map(|entry| (entry.place, entry.user.clone()))
             .collect();
-        self.lateness.undo(&mut users, now);
+        undo(&mut users);
         users.into_values().collect()
     }
 
@@ -105,8 +119,7 @@ impl Directory {
             name.as_deref().is_some_and(is_taken)
         };
         if self.users.contains_key(&user.user_id)
-            || self.linked.has(&user.user_id)
-            || self.lateness.is_departed(&user, now)
+            || self.is_left_behind(&user, now)
             || taken(&user.email, &|email| self.email_is_taken(&user, email))
             || taken(&user.username, &|name| self.username_is_taken(&user, name))
         {
@@ -123,11 +136,12 @@ impl Directory {
         options: &Options,
         now: Timestamp,
     ) -> Result<Arc<User>, ApiError> {
-        let current = self
-            .reached(user_id, &options.answers)
-            .ok_or_else(ApiError::no_such_user)?
-            .clone();
-        let (current, user_id) = (&*current, current.user_id.as_str());
+        let primary = match self.users.contains_key(user_id) {
+            true => None,
+            false => self.primary(user_id, &options.answers).map(str::to_owned),
+        };
+        let user_id = primary.as_deref().unwrap_or(user_id);
+        let current = self.get(user_id).ok_or_else(ApiError::no_such_user)?;
         rules::may_patch(current, body, options)?;
         if let Some(email) = rules::new_email(body)
             && self.email_is_taken(current, &email)
@@ -292,7 +306,16 @@ impl Directory {
             || self.linked.has_email(user, email)
     }
 
-    fn username_is_taken(&self, user: &User, username: &str) -> bool {
+    /// Whether who was deleted only now, or was linked to somebody, still has the id or the address of a new user.
+    pub(super) fn is_left_behind(&self, user: &User, now: Timestamp) -> bool {
+        let email = user.email.as_deref();
+        self.linked.has(&user.user_id)
+            || email.is_some_and(|email| self.linked.has_email(user, email))
+            || self.lateness.is_departed(user, now)
+    }
+
+    /// Whether somebody else in one of the user's connections has this username.
+    pub(super) fn username_is_taken(&self, user: &User, username: &str) -> bool {
         // Connections with usernames are rare and small in tests; an index would serve nobody.
         self.users.values().map(|entry| &entry.user).any(|other| {
             other.user_id != user.user_id
@@ -301,6 +324,15 @@ impl Directory {
                     .username
                     .as_deref()
                     .is_some_and(|taken| taken.eq_ignore_ascii_case(username))
+        })
+    }
+
+    /// Whether somebody else in one of the user's connections has this phone number. As rare as usernames.
+    pub(super) fn phone_is_taken(&self, user: &User, phone: &str) -> bool {
+        self.users.values().map(|entry| &entry.user).any(|other| {
+            other.user_id != user.user_id
+                && other.shares(user)
+                && other.phone_number.as_deref() == Some(phone)
         })
     }
 

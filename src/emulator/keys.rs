@@ -116,6 +116,15 @@ impl Keys {
     }
 }
 
+/// Takes `alg` out of a JWKS document.
+pub(super) fn drop_alg(jwks: &mut Value) {
+    for key in jwks["keys"].as_array_mut().into_iter().flatten() {
+        if let Value::Object(key) = key {
+            key.remove("alg");
+        }
+    }
+}
+
 /// One RSA key of 2048 bits.
 pub(super) struct SigningKey {
     pub(super) kid: String,

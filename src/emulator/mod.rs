@@ -1,9 +1,9 @@
 //! A stateful Auth0 for tests and the demo.
 //!
-//! It has users who can be created, read, changed and deleted through the Management API, tokens for machines and for
-//! people, a login page, a mailbox, signing keys that rotate, rate limits by plan, and faults on demand. It is strict: what
-//! Auth0 would refuse, it refuses, so that a client that works here has a fair chance to work there. The facts come from
-//! Auth0's documentation, its published schema and recorded answers; where those leave two answers open, [`Options`] choose.
+//! It has users who can be created, read, changed, imported, exported and deleted through the Management API, tokens for
+//! machines and for people, tickets, a login page, a mailbox, signing keys that rotate, rate limits by plan, and faults on
+//! demand. It is strict: what Auth0 would refuse, it refuses, so that a client that works here has a fair chance to work
+//! there. The facts come from Auth0's documentation, its published schema and recorded answers; where those leave two answers open, [`Options`] choose.
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.
@@ -43,6 +43,7 @@ mod rbac;
 mod rules;
 mod sessions;
 mod tenant;
+mod tickets;
 mod validate;
 
 mod errors;
@@ -51,12 +52,14 @@ mod front;
 mod requests;
 mod watch;
 
+mod jobs;
 mod management;
 mod parameters;
 
 mod lucene;
 mod search;
 mod searchable;
+mod ticket_requests;
 mod users;
 mod verify;
 
@@ -80,13 +83,11 @@ mod control;
 mod control_tokens;
 mod control_users;
 
-pub use self::{
-    options::{
-        Answers, AppClient, LinkedAway, MachineClient, MissingFeature, Options, Plan,
-        SHIPPED_ACTION,
-    },
-    watch::{Exchange, Watch},
+pub use self::options::{
+    Answers, AppClient, ExportFile, JobOptions, LinkedAway, MachineClient, MissingFeature, Options,
+    Plan, SHIPPED_ACTION,
 };
+pub use self::watch::{Exchange, Watch};
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +176,10 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .or(for_browsers)
         .unify()
         .or(api::routes(tenant))
+        .unify()
+        .or(ticket_requests::routes(tenant))
+        .unify()
+        .or(jobs::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()

@@ -5,9 +5,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-mod answers;
+use super::rules::GOOGLE;
 
-pub use self::answers::{Answers, LinkedAway, MissingFeature};
+mod answers;
+mod jobs;
+
+pub use self::{
+    answers::{Answers, LinkedAway, MissingFeature},
+    jobs::{ExportFile, JobOptions},
+};
 
 /// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
 pub const SHIPPED_ACTION: &str = include_str!("../../config/auth0-action.js");
@@ -50,6 +56,12 @@ pub struct Options {
     pub rbac: bool,
     /// What it does where Auth0's documentation leaves two answers open.
     pub answers: Answers,
+    /// How its jobs go.
+    pub jobs: JobOptions,
+    /// Whether people meet the Classic Login pages: tickets then lead to `/lo/reset`, and to their `result_url` at last.
+    pub classic_login: bool,
+    /// Whether the keys of the JWKS say their `alg`, which a tenant setting of Auth0's can drop.
+    pub jwks_alg: bool,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
     /// their users read-only.
     pub social_profile_sync: bool,
@@ -77,6 +89,9 @@ impl Default for Options {
             revocation_delay_ms: 0,
             rbac: false,
             answers: Answers::default(),
+            jobs: JobOptions::default(),
+            classic_login: false,
+            jwks_alg: true,
             social_profile_sync: true,
             action: None,
             keep_requests: 100_000,
@@ -106,6 +121,14 @@ impl Options {
             Some(id) => id.clone(),
             None => connection_id(&self.connection),
         }
+    }
+
+    /// The name of the connection with this id, of those there are.
+    pub(super) fn connection_named(&self, id: &str) -> Option<&str> {
+        if id == self.connection_id() {
+            return Some(&self.connection);
+        }
+        (id == connection_id(GOOGLE)).then_some(GOOGLE)
     }
 
     /// The Action to run at login, if any.

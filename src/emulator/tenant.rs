@@ -13,7 +13,8 @@ use super::{
     directory::Directory,
     errors::ApiError,
     faults::Faults,
-    grants::{Grants, Ticket, TicketKind},
+    grants::Grants,
+    jobs::Jobs,
     journal::{Event, Journal},
     keys::Keys,
     limits::{Class, Limiter, Verdict},
@@ -26,10 +27,11 @@ use super::{
     requests::RequestLog,
     rules::lift_block,
     sessions::Sessions,
+    tickets::{Ticket, TicketKind, Tickets},
 };
 
 /// How long a mailed link is good for: five days, Auth0's default for tickets.
-const TICKET: SignedDuration = SignedDuration::from_secs(432_000);
+pub(super) const TICKET: SignedDuration = SignedDuration::from_secs(432_000);
 
 /// One tenant.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(super) struct Tenant {
     pub(super) rbac: Mutex<Rbac>,
     pub(super) brute_force: Mutex<BruteForce>,
     pub(super) journal: Mutex<Journal>,
+    pub(super) tickets: Mutex<Tickets>,
+    pub(super) jobs: Jobs,
     pub(super) keys: RwLock<Keys>,
     pub(super) verified: VerifiedTokens,
     limiter: Mutex<Limiter>,
@@ -70,6 +74,8 @@ impl Tenant {
             rbac: Mutex::default(),
             brute_force: Mutex::default(),
             journal: Mutex::default(),
+            tickets: Mutex::default(),
+            jobs: Jobs::default(),
             keys: RwLock::new(keys),
             verified: VerifiedTokens::default(),
             limiter: Mutex::default(),
@@ -108,6 +114,8 @@ impl Tenant {
         *self.rbac.guard() = Rbac::default();
         *self.brute_force.guard() = BruteForce::default();
         *self.journal.guard() = Journal::default();
+        *self.tickets.guard() = Tickets::default();
+        self.jobs.clear();
         self.faults.clear();
         self.requests.clear();
         self.clock.reset();
@@ -133,86 +141,93 @@ impl Tenant {
         let (ticket, page) = match kind {
             MailKind::VerifyEmail => (TicketKind::Verification, "email-verification"),
             MailKind::ChangePassword => (TicketKind::Password, "reset-password"),
+            // That one goes to the tenant's owners and has no link.
+            MailKind::ImportCompleted => return,
         };
-        let value = self.issue_ticket(ticket, &user.user_id);
+        let now = self.clock.now();
+        let value = self.issue_ticket(Ticket {
+            kind: ticket,
+            user_id: user.user_id.clone(),
+            expires_at: now.saturating_add(TICKET).unwrap_or(Timestamp::MAX),
+            mailed: true,
+            verifies: true,
+            redirect: None,
+        });
         self.mailbox.guard().deliver(Mail {
             kind,
             to,
-            user_id: user.user_id.clone(),
-            link: format!("{}/u/{page}?ticket={value}", self.base_url),
-            sent_at: self.clock.now(),
+            user_id: Some(user.user_id.clone()),
+            link: Some(format!("{}/u/{page}?ticket={value}", self.base_url)),
+            sent_at: now,
         });
     }
 
-    pub(super) fn issue_ticket(&self, kind: TicketKind, user_id: &str) -> String {
-        let expires_at = self
-            .clock
-            .now()
-            .saturating_add(TICKET)
-            .unwrap_or(Timestamp::MAX);
-        self.grants.guard().issue_ticket(Ticket {
-            kind,
-            user_id: user_id.to_owned(),
-            expires_at,
-        })
+    /// Hands out a ticket, which may cancel earlier ones.
+    pub(super) fn issue_ticket(&self, ticket: Ticket) -> String {
+        let cancels_all = self.options().answers.ticket_cancels_earlier;
+        let now = self.clock.now();
+        self.tickets.guard().issue(ticket, cancels_all, now)
     }
 
     /// Whom a ticket is for, while it is good.
     pub(super) fn ticket_holder(&self, value: &str, kind: TicketKind) -> Option<Arc<User>> {
-        let user_id = {
-            let grants = self.grants.guard();
-            grants
-                .ticket(value, kind, self.clock.now())?
-                .user_id
-                .clone()
-        };
+        let now = self.clock.now();
+        let user_id = self.tickets.guard().get(value, kind, now)?.user_id.clone();
         self.directory.read_guard().get(&user_id).cloned()
     }
 
-    /// Sets a password through a mailed link, which proves that the address is the user's.
+    /// Sets a password by a ticket; what is left is where it leads. None: the ticket is not good.
     ///
     /// # Errors
     /// The password is too weak; the ticket stays good.
     pub(super) fn set_password(
         &self,
         ticket: &str,
-        user_id: &str,
         password: &str,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Ticket>, ApiError> {
         if !is_strong(password) {
             return Err(ApiError::weak_password());
         }
-        self.grants.guard().spend_ticket(ticket);
-        let lifts_block = self.options().answers.reset_lifts_block;
         let now = self.clock.now();
-        let user = self.directory.write_guard().update(user_id, now, |user| {
-            user.password = Some(Password::new(password));
-            user.last_password_reset = Some(now);
-            user.email_verified = true;
-            if lifts_block {
-                lift_block(user);
-            }
-        });
-        self.end_sessions(user_id);
-        self.brute_force.guard().lift(user_id);
-        if let Some(user) = user {
-            self.note(Event::PasswordChanged, &user, None);
-        }
-        Ok(())
+        let Some(ticket) = self
+            .tickets
+            .guard()
+            .spend(ticket, TicketKind::Password, now)
+        else {
+            return Ok(None);
+        };
+        let lifts_block = self.options().answers.reset_lifts_block;
+        let user = self
+            .directory
+            .write_guard()
+            .update(&ticket.user_id, now, |user| {
+                user.password = Some(Password::new(password));
+                user.last_password_reset = Some(now);
+                user.email_verified |= ticket.verifies;
+                if lifts_block {
+                    lift_block(user);
+                }
+            });
+        let Some(user) = user else { return Ok(None) };
+        self.end_sessions(&user.user_id);
+        self.brute_force.guard().lift(&user.user_id);
+        self.note(Event::PasswordChanged, &user, None);
+        Ok(Some(ticket))
     }
 
-    /// Marks the e-mail verified through a mailed link; whether the link was good.
-    pub(super) fn verify_email(&self, ticket: &str) -> bool {
-        let Some(user) = self.ticket_holder(ticket, TicketKind::Verification) else {
-            return false;
-        };
-        self.grants.guard().spend_ticket(ticket);
+    /// Marks the e-mail verified by a ticket, if it is good; what is left is where it leads.
+    pub(super) fn verify_email(&self, ticket: &str) -> Option<Ticket> {
         let now = self.clock.now();
-        self.directory
+        let ticket = self
+            .tickets
+            .guard()
+            .spend(ticket, TicketKind::Verification, now)?;
+        let user = self
+            .directory
             .write_guard()
-            .update(&user.user_id, now, |user| user.email_verified = true);
+            .update(&ticket.user_id, now, |user| user.email_verified = true)?;
         self.note(Event::EmailVerified, &user, None);
-        true
+        Some(ticket)
     }
 
     /// Removes a user and all that was handed out for them; whether there was one.
@@ -228,6 +243,7 @@ impl Tenant {
     /// Forgets all that was handed out for a user who is gone, or was linked away.
     pub(super) fn forget(&self, user_id: &str) {
         self.grants.guard().forget(user_id);
+        self.tickets.guard().forget(user_id);
         self.sessions.guard().forget(user_id);
         self.rbac.guard().forget(user_id);
         self.brute_force.guard().lift(user_id);

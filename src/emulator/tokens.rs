@@ -22,6 +22,7 @@ use super::{
     errors::{OAuthError, json_response},
     grants::Login,
     journal::Event,
+    keys,
     limits::{Class, Verdict},
     mint,
     options::Options,
@@ -57,7 +58,11 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(with_tenant.clone())
         .map(|tenant: Arc<Tenant>| {
-            let mut response = json_response(StatusCode::OK, &tenant.keys.read_guard().jwks());
+            let mut jwks = tenant.keys.read_guard().jwks();
+            if !tenant.options().jwks_alg {
+                keys::drop_alg(&mut jwks);
+            }
+            let mut response = json_response(StatusCode::OK, &jwks);
             response.headers_mut().insert(
                 header::CACHE_CONTROL,
                 HeaderValue::from_static(

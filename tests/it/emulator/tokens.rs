@@ -222,3 +222,16 @@ async fn a_machine_may_ask_for_a_token_of_a_custom_api_and_gets_no_scopes() {
     assert_eq!(claims["aud"], API);
     assert_eq!(claims.get("scope"), None);
 }
+
+#[tokio::test]
+async fn keys_may_keep_their_algorithm_to_themselves() {
+    let tenant = Tenant::start().await;
+    for said in [true, false] {
+        let option = json!({"jwks_alg": said});
+        tenant.control("options", option).await;
+        let jwks = tenant.read("/.well-known/jwks.json").await;
+        let keys = jwks["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), 2);
+        assert!(keys.iter().all(|key| key.get("alg").is_some() == said));
+    }
+}
