@@ -31,3 +31,11 @@ pub(super) const AMBIGUOUS: &[(&str, u16, &str)] = &[(
     200,
     "recorded: with `take` the answer fits two of the three shapes",
 )];
+
+/// An operation, a status, and a key that its schema requires without describing it, and why it may be missing.
+pub(super) const NOT_REQUIRED: &[(&str, u16, &str, &str)] = &[(
+    "POST /jobs/users-exports",
+    200,
+    "connection",
+    "an export of all connections has none to name",
+)];
