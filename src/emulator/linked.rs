@@ -3,7 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::profile::User;
+use jiff::Timestamp;
+use warp::http::StatusCode;
+
+use super::{
+    directory::Directory,
+    errors::ApiError,
+    identities::profile_data,
+    profile::{Identity, User},
+};
 
 /// The secondary accounts by their own id, each with the id of its primary.
 #[derive(Debug, Default)]
@@ -66,5 +74,84 @@ impl Linked {
             .values()
             .find(|(_, user)| user.email.as_deref() == Some(email) && user.is_in(connection))
             .map(|(primary, user)| (primary.as_str(), user))
+    }
+}
+
+impl Directory {
+    /// Folds a secondary account into the primary one.
+    ///
+    /// # Errors
+    /// 404 if either is not there, 409 for one that was linked already, 400 for the primary itself.
+    pub(super) fn link(
+        &mut self,
+        primary: &str,
+        secondary: &str,
+        now: Timestamp,
+    ) -> Result<Arc<User>, ApiError> {
+        self.get(primary).ok_or_else(ApiError::no_such_user)?;
+        if primary == secondary {
+            return Err(ApiError::bad_request(
+                "invalid_body",
+                "Main account and linked account cannot be the same",
+            ));
+        }
+        if self.linked.has(secondary) {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                Some("identity_conflict"),
+                "Specified identity already exists.",
+            ));
+        }
+        let gone = self
+            .remove(secondary, now)
+            .ok_or_else(ApiError::no_such_secondary)?;
+        let mut identities = gone.identities.clone();
+        if let Some(first) = identities.first_mut() {
+            first.profile_data = Some(profile_data(&gone));
+        }
+        self.linked.add(primary, gone);
+        self.update(primary, now, |user| user.identities.extend(identities))
+            .ok_or_else(ApiError::no_such_user)
+    }
+
+    /// Makes a secondary account one of its own again, without metadata. What names no secondary account changes nothing.
+    ///
+    /// # Errors
+    /// 404 for no such primary account, 400 for its own identity.
+    pub(super) fn unlink(
+        &mut self,
+        primary: &str,
+        provider: &str,
+        bare_id: &str,
+        now: Timestamp,
+    ) -> Result<Arc<User>, ApiError> {
+        let user = self.get(primary).ok_or_else(ApiError::no_such_user)?;
+        let named =
+            |identity: &Identity| identity.provider == provider && identity.user_id == bare_id;
+        let identity = match user.identities.iter().position(named) {
+            None => return Ok(user.clone()),
+            Some(0) => {
+                return Err(ApiError::bad_request(
+                    "invalid_uri",
+                    "The main identity of a user cannot be unlinked",
+                ));
+            }
+            Some(place) => user.identities[place].clone(),
+        };
+        let secondary = format!("{provider}|{bare_id}");
+        let mut freed = match self.linked.remove(&secondary) {
+            Some(user) => Arc::unwrap_or_clone(user),
+            None => User::new(identity, now),
+        };
+        (freed.app_metadata, freed.user_metadata) = (None, None);
+        freed.identities.truncate(1);
+        if let Some(identity) = freed.identities.first_mut() {
+            identity.profile_data = None;
+        }
+        self.insert(freed, now);
+        self.update(primary, now, |user| {
+            user.identities.retain(|identity| !named(identity))
+        })
+        .ok_or_else(ApiError::no_such_user)
     }
 }

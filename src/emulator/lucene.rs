@@ -9,8 +9,9 @@ use tantivy_query_grammar::{
 };
 
 use super::{
+    pattern::Pattern,
     profile::User,
-    searchable::{Bound, Field, Pattern, Test},
+    searchable::{Bound, Field, Test},
 };
 
 /// How deep parentheses and negations may nest: the grammar descends into them on the stack.

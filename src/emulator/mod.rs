@@ -57,6 +57,7 @@ mod management;
 mod parameters;
 
 mod lucene;
+mod pattern;
 mod search;
 mod searchable;
 mod ticket_requests;
@@ -78,6 +79,7 @@ mod mailed;
 mod mint;
 mod pages;
 mod tokens;
+mod userinfo;
 
 mod control;
 mod control_tokens;
@@ -169,6 +171,8 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .allow_headers(["authorization", "content-type", "auth0-client"]);
     let for_browsers = tokens::routes(tenant)
         .or(login::routes(tenant))
+        .unify()
+        .or(userinfo::routes(tenant))
         .unify()
         .with(cors)
         .map(Reply::into_response);

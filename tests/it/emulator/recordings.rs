@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
 use crate::support::shared::{listed, shared};
 
 mod replay;

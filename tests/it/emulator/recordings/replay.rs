@@ -11,6 +11,20 @@ use super::{
 
 /// Recordings with complete headers were made on a plan with a limit of 50 for the whole Management API.
 const WITH_HEADERS: &str = "-with-ratelimit-headers";
+/// What the recorded machines were granted, beside users.
+const SCOPES: &[&str] = &[
+    "create:roles",
+    "read:roles",
+    "update:roles",
+    "delete:roles",
+    "create:role_members",
+    "read:role_members",
+    "delete:role_members",
+    "read:sessions",
+    "delete:sessions",
+    "read:refresh_tokens",
+    "delete:refresh_tokens",
+];
 /// Values under these keys are tokens: made up, and taken out of the recordings.
 const TOKENS: &[&str] = &["access_token", "id_token", "refresh_token"];
 
@@ -23,6 +37,8 @@ pub(super) async fn replay(recording: &Recording, text: &str) {
         requires_username: true,
         ..Options::default()
     };
+    let scopes = SCOPES.iter().map(|&scope| scope.to_owned());
+    options.m2m.scopes.extend(scopes);
     if headers_count {
         options.plan = Plan::Enterprise;
     }
@@ -89,13 +105,17 @@ impl<'a> Player<'a> {
                     let ours = made["id"].as_str().unwrap().to_owned();
                     self.names.push(((*theirs).to_owned(), ours));
                 }
-                Given::LoggedIn(email, scope) => {
+                Given::LoggedIn(email, scope, session) => {
                     let asked = [("scope", *scope), ("audience", "")];
                     let state = transaction_in(self.tenant.authorize(&asked).await).await;
                     let form = [("state", &*state), ("email", email), ("password", PASSWORD)];
                     let code = redirected(&self.tenant.form("/u/login", &form).await);
                     let tokens = json_of(self.tenant.redeem(&code["code"], &[]).await).await;
                     self.person = tokens["access_token"].as_str().map(str::to_owned);
+                    let person = claims(tokens["id_token"].as_str().unwrap());
+                    let id = |claim: &str| person[claim].as_str().unwrap().replace('|', "%7C");
+                    self.names.push(((*session).to_owned(), id("sid")));
+                    self.names.push(("UserID".into(), id("sub")));
                 }
             }
         }
@@ -114,7 +134,7 @@ impl<'a> Player<'a> {
         let method = request["method"].as_str().unwrap();
         let elsewhere = self.recording.elsewhere.iter().find(|(n, ..)| *n == number);
         let path = match elsewhere {
-            Some((_, path, _)) => (*path).to_owned(),
+            Some((_, path, _)) => self.here(path),
             None => self.here(request["path"].as_str().unwrap()),
         };
         let case = format!("{} {number}: {method} {path}", self.recording.name);

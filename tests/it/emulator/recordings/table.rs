@@ -1,6 +1,6 @@
 //! Which recordings are replayed, on which tenant, and which are not and why.
 
-use roster::emulator::Options;
+use roster::emulator::{Options, Plan};
 
 /// A recording that is replayed.
 pub(super) struct Recording {
@@ -32,8 +32,8 @@ pub(super) enum Given {
     Call(&'static str, &'static str, &'static str),
     /// What the recording calls so: made by a POST on this path, with this body.
     Made(&'static str, &'static str, &'static str),
-    /// A person with this address has logged in, for this scope.
-    LoggedIn(&'static str, &'static str),
+    /// A person with this address has logged in, for this scope; the session is called so, its user `UserID`.
+    LoggedIn(&'static str, &'static str, &'static str),
 }
 
 const fn plain(name: &'static str) -> Recording {
@@ -134,14 +134,184 @@ pub(super) const REPLAYED: &[Recording] = &[
             Given::LoggedIn(
                 "rubytest-210908-username-1@auth0.com",
                 "openid profile email",
+                "SessionID",
             ),
         ],
-        other_limits: &[
-            (1, "the limit of /userinfo is not emulated"),
-            (2, "the limit for bad tokens is in no documentation"),
-        ],
+        other_limits: &[(2, "the limit for bad tokens is in no documentation")],
         without: &[(0, "the password grant is not emulated")],
         ..plain("authn-userinfo-with-ratelimit-headers")
+    },
+    Recording {
+        change: |options| {
+            options.audiences = vec![UAT_API.into()];
+            options.api_scopes = vec!["create:foo".into(), "read:foo".into()];
+        },
+        given: &[
+            Given::Made("rol_YO2dtXKCFWZw8XoK", ROLES, r#"{"name": "owner"}"#),
+            Given::Made("rol_3c5LlNoj2CfignUg", ROLES, r#"{"name": "admin"}"#),
+        ],
+        ..plain("error-404-user")
+    },
+    Recording {
+        given: &[
+            Given::Shown(0),
+            Given::Made(
+                "rol_zTYC4gj7pXllJu6d",
+                ROLES,
+                r#"{"name": "owner", "description": "Owner"}"#,
+            ),
+        ],
+        ..plain("error-429-global-limit-2022-08")
+    },
+    Recording {
+        given: &[
+            Given::Shown(1),
+            Given::Made("rol_4tZgxa89BCNg8qyh", ROLES, r#"{"name": "owner"}"#),
+            Given::Made(
+                "rol_39VEU9kxz1iK1gQz",
+                ROLES,
+                r#"{"name": "admin", "description": "Administrator"}"#,
+            ),
+            Given::Call(
+                "POST",
+                "/api/v2/users/auth0%7C633ef177f307a3ac8b82994c/roles",
+                r#"{"roles": ["rol_39VEU9kxz1iK1gQz"]}"#,
+            ),
+        ],
+        ..plain("error-429-global-limit-2022-10")
+    },
+    Recording {
+        change: |options| {
+            options.connection_id = Some("con_ftSSLHb0O7rcUGmF".into());
+            options.jobs.verification_fails = true;
+        },
+        ..plain("jobs-export-verification")
+    },
+    Recording {
+        change: |options| options.connection_id = Some("con_ftSSLHb0O7rcUGmF".into()),
+        ..plain("jobs-import-errors")
+    },
+    Recording {
+        change: |options| {
+            options.connection_id = Some("con_Xx4Kruoab04wvlYX".into());
+            options.jobs.duration_ms = 3_600_000;
+        },
+        ..plain("jobs-import-export-with-ratelimit-headers")
+    },
+    Recording {
+        change: |options| options.connection_id = Some("con_ftSSLHb0O7rcUGmF".into()),
+        names: &[("con_o1RfqDaIvuekh5T5", "con_ftSSLHb0O7rcUGmF")],
+        meanwhile: &[(
+            4,
+            "POST",
+            "/_emulator/options",
+            r#"{"jobs": {"duration_ms": 3600000}}"#,
+        )],
+        ..plain("jobs-import-lifecycle")
+    },
+    plain("jobs-verification-email-with-ratelimit-headers"),
+    Recording {
+        change: |options| {
+            options.audiences = vec!["https://api.example.com/".into()];
+            options.api_scopes = vec!["create:resource".into()];
+        },
+        names: &[(
+            "Test Resource Server (Jan 25 18:50:03.642)",
+            "https://api.example.com/",
+        )],
+        apart_from: &[(15, "description", SAID_BY_NAME)],
+        without: &[(13, SERVERS), (18, SERVERS)],
+        ..plain("roles")
+    },
+    Recording {
+        // The order of a page follows from the ids, so they are chosen here as that tenant made them.
+        names: &[
+            (
+                r#""test-user679","verify_email""#,
+                r#""test-user679","user_id":"64107988d3534be8b2dc383c","verify_email""#,
+            ),
+            (
+                r#""test-user332","verify_email""#,
+                r#""test-user332","user_id":"6410798838b3e02b77fdd6ae","verify_email""#,
+            ),
+            (
+                r#""test-user116","verify_email""#,
+                r#""test-user116","user_id":"64107988d3534be8b2dc383d","verify_email""#,
+            ),
+        ],
+        ..plain("roles-users-checkpoint-paging")
+    },
+    Recording {
+        change: |options| options.plan = Plan::Enterprise,
+        given: PERSON,
+        elsewhere: &[(
+            2,
+            "/api/v2/sessions/OtherID/revoke",
+            "another session, since the first is gone by then",
+        )],
+        without: &[(0, PLACEHOLDERS)],
+        ..plain("sessions")
+    },
+    plain("tickets"),
+    Recording {
+        change: |options| options.classic_login = true,
+        // The documentation and the schema know no `new_password` any more.
+        names: &[(r#""new_password":"[REDACTED-PASSWORD]","#, "")],
+        ..plain("tickets-with-ratelimit-headers")
+    },
+    plain("users-blocks"),
+    Recording {
+        change: |options| options.connection_id = Some("con_ftSSLHb0O7rcUGmF".into()),
+        ..plain("users-link-unlink")
+    },
+    Recording {
+        given: &[
+            Given::Call(
+                "POST",
+                "/_emulator/users",
+                r#"{"user_id": "auth0|613282adac819400692c0dd9", "name": "rubytest-210908-username", "email": "rubytest-210908-rubytest-210908-username@auth0.com", "email_verified": true}"#,
+            ),
+            Given::Call(
+                "POST",
+                "/_emulator/users",
+                r#"{"user_id": "auth0|613282ad45244d0069782b56", "name": "rubytest-210908-username-secondary", "email": "rubytest-210908-rubytest-210908-username-secondary@auth0.com"}"#,
+            ),
+        ],
+        ..plain("users-link-unlink-with-ratelimit-headers")
+    },
+    Recording {
+        change: |options| {
+            options.audiences = vec!["https://api.example.com/".into()];
+            options.api_scopes = vec!["create:resource".into()];
+        },
+        names: &[(
+            "Test Resource Server (Jan 25 20:00:40.571)",
+            "https://api.example.com/",
+        )],
+        apart_from: &[(11, "description", SAID_BY_NAME)],
+        without: &[(9, SERVERS), (14, SERVERS)],
+        ..plain("users-roles-permissions")
+    },
+    Recording {
+        given: &[
+            Given::Call(
+                "POST",
+                "/_emulator/users",
+                r#"{"user_id": "auth0|613282adac819400692c0dd9", "email": "ann@a.test"}"#,
+            ),
+            Given::Made(
+                "rol_2VZOCes8HgBar3Tp",
+                ROLES,
+                r#"{"name": "rubytest-210908-test-role-for-users", "description": "Test role description"}"#,
+            ),
+        ],
+        ..plain("users-roles-permissions-with-ratelimit-headers")
+    },
+    Recording {
+        change: |options| options.plan = Plan::Enterprise,
+        given: PERSON,
+        without: &[(6, PLACEHOLDERS), (7, PLACEHOLDERS)],
+        ..plain("users-sessions-refresh-tokens")
     },
 ];
 
@@ -153,37 +323,22 @@ pub(super) const NOT_REPLAYED: &[(&str, &str)] = &[
     ),
     (
         "authn-token-with-ratelimit-headers",
-        "the password grant is not emulated",
+        "the password grant is not emulated: people log in on a page",
     ),
-    ("error-404-user", "roles are not emulated"),
-    ("error-429-global-limit-2022-08", "roles are not emulated"),
-    ("error-429-global-limit-2022-10", "roles are not emulated"),
-    ("jobs-export-verification", "jobs are not emulated"),
-    ("jobs-import-errors", "jobs are not emulated"),
-    (
-        "jobs-import-export-with-ratelimit-headers",
-        "jobs are not emulated",
+];
+
+const ROLES: &str = "/api/v2/roles";
+const UAT_API: &str = "https://uat.api.terraform-provider-auth0.com/testaccdatasourceuser";
+const SERVERS: &str = "APIs are options of the emulator";
+const SAID_BY_NAME: &str = "the emulator's permissions are described by their names";
+const PLACEHOLDERS: &str = "the source gives placeholders instead of what was answered";
+/// Somebody who has logged in, and whom the source calls by placeholders.
+const PERSON: &[Given] = &[
+    Given::Call(
+        "POST",
+        "/_emulator/users",
+        r#"{"user_id": "auth0|ann", "email": "ann@a.test", "password": "Correct-horse-1"}"#,
     ),
-    ("jobs-import-lifecycle", "jobs are not emulated"),
-    (
-        "jobs-verification-email-with-ratelimit-headers",
-        "jobs are not emulated",
-    ),
-    ("roles", "roles are not emulated"),
-    ("roles-users-checkpoint-paging", "roles are not emulated"),
-    ("sessions", "sessions are not emulated"),
-    ("tickets", "tickets are not emulated"),
-    ("tickets-with-ratelimit-headers", "tickets are not emulated"),
-    ("users-blocks", "brute-force blocks are not emulated"),
-    ("users-link-unlink", "linking is not emulated"),
-    (
-        "users-link-unlink-with-ratelimit-headers",
-        "linking is not emulated",
-    ),
-    ("users-roles-permissions", "roles are not emulated"),
-    (
-        "users-roles-permissions-with-ratelimit-headers",
-        "roles are not emulated",
-    ),
-    ("users-sessions-refresh-tokens", "sessions are not emulated"),
+    Given::LoggedIn("ann@a.test", "openid offline_access", "SessionID"),
+    Given::LoggedIn("ann@a.test", "openid", "OtherID"),
 ];
