@@ -13,8 +13,10 @@ use crate::support::word::Net;
 
 mod blocks;
 mod connections;
+mod contract;
 mod control;
 mod exports;
+mod facts;
 mod identities;
 mod imports;
 mod limits;

@@ -11,20 +11,6 @@ use super::{
 
 /// Recordings with complete headers were made on a plan with a limit of 50 for the whole Management API.
 const WITH_HEADERS: &str = "-with-ratelimit-headers";
-/// What the recorded machines were granted, beside users.
-const SCOPES: &[&str] = &[
-    "create:roles",
-    "read:roles",
-    "update:roles",
-    "delete:roles",
-    "create:role_members",
-    "read:role_members",
-    "delete:role_members",
-    "read:sessions",
-    "delete:sessions",
-    "read:refresh_tokens",
-    "delete:refresh_tokens",
-];
 /// Values under these keys are tokens: made up, and taken out of the recordings.
 const TOKENS: &[&str] = &["access_token", "id_token", "refresh_token"];
 
@@ -35,10 +21,8 @@ pub(super) async fn replay(recording: &Recording, text: &str) {
     let headers_count = recording.name.ends_with(WITH_HEADERS);
     let mut options = Options {
         requires_username: true,
-        ..Options::default()
+        ..privileged()
     };
-    let scopes = SCOPES.iter().map(|&scope| scope.to_owned());
-    options.m2m.scopes.extend(scopes);
     if headers_count {
         options.plan = Plan::Enterprise;
     }
