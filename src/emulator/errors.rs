@@ -75,6 +75,15 @@ impl ApiError {
         )
     }
 
+    /// Linking is the one call whose schema has no 404 for an account that is not there.
+    pub(super) fn no_such_secondary() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            None,
+            "Provided secondary account not found.",
+        )
+    }
+
     pub(super) fn user_exists() -> Self {
         Self::new(
             StatusCode::CONFLICT,

@@ -24,6 +24,7 @@ use super::{
     jobs,
     requests::{Record, template},
     tenant::Tenant,
+    watch::{Faulted, Watch, Watched},
 };
 
 /// The largest request body, in bytes (docs: the Management API's payload limit). The control face may be sent more.
@@ -37,10 +38,11 @@ const MAX_CONTROL_BODY: usize = 256 * 1024 * 1024;
 #[error("the connection was cut on purpose")]
 pub(super) struct Cut;
 
-/// Answers one request, or cuts its connection.
+/// Answers one request, or cuts its connection. Whoever watches is shown both.
 pub(super) async fn answer(
     tenant: Arc<Tenant>,
     routes: BoxedFilter<(Response,)>,
+    watch: Option<Watch>,
     request: Request<Incoming>,
 ) -> Result<Response, Cut> {
     let (parts, body) = request.into_parts();
@@ -61,6 +63,7 @@ pub(super) async fn answer(
         return Ok(route(&routes, request).await);
     }
 
+    let watched = watch.map(|watch| Watched::new(&watch, &request, &body));
     let record = Record {
         at: tenant.clock.now(),
         method: request.method().to_string(),
@@ -75,19 +78,25 @@ pub(super) async fn answer(
         .faults
         .strike(&record.method, &record.template, &record.path);
     match fault {
-        None => logged(tenant, record, async { Ok(route(&routes, request).await) }).await,
+        None => {
+            let work = async { Ok(route(&routes, request).await) };
+            logged(tenant, record, watched, work).await
+        }
         // A task of its own, since a client that gives up must not undo what Auth0 would have done by then.
         Some(fault) => {
-            let work = async move { logged(tenant, record, strike(fault, &routes, request)).await };
+            let work = async move {
+                logged(tenant, record, watched, strike(fault, &routes, request)).await
+            };
             tokio::spawn(work).await.unwrap_or(Err(Cut))
         }
     }
 }
 
-/// Does the work and writes it down.
+/// Does the work, writes it down and shows it.
 async fn logged(
     tenant: Arc<Tenant>,
     mut record: Record,
+    watched: Option<Watched>,
     work: impl Future<Output = Result<Response, Cut>>,
 ) -> Result<Response, Cut> {
     let started = Instant::now();
@@ -95,7 +104,10 @@ async fn logged(
     record.status = result.as_ref().ok().map(Response::status);
     record.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tenant.requests.add(record);
-    result
+    match watched {
+        Some(watched) => watched.show(result).await,
+        None => result,
+    }
 }
 
 async fn strike(
@@ -143,6 +155,7 @@ fn faulty(fault: &Fault) -> Response {
         }
         None => ApiError::new(status, None, "A fault that was asked for").into_response(),
     };
+    response.extensions_mut().insert(Faulted);
     for (name, value) in &fault.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);

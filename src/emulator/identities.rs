@@ -94,7 +94,7 @@ impl Secondary {
                 user.is_some_and(|user| has_connection(tenant, user, &wanted))
             })
             .then_some(id)
-            .ok_or_else(ApiError::no_such_user)
+            .ok_or_else(ApiError::no_such_secondary)
     }
 }
 

@@ -13,7 +13,12 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use warp::{Filter, Reply, filters::BoxedFilter, http::StatusCode, reply::Response};
+use warp::{
+    Filter, Reply,
+    filters::BoxedFilter,
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
 
 use super::{
     errors::{ApiError, json_response},
@@ -90,7 +95,13 @@ fn errors(id: String, tenant: Arc<Tenant>, bearer: Option<String>) -> Response {
         let errors = tenant.jobs.errors(&id, &options, now);
         match errors.ok_or_else(no_such_job)? {
             Value::Null => Ok(StatusCode::NO_CONTENT.into_response()),
-            errors => Ok(json_response(StatusCode::OK, &errors)),
+            errors => {
+                let mut response = json_response(StatusCode::OK, &errors);
+                // Recorded: without a character set.
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                Ok(response)
+            }
         }
     })
 }

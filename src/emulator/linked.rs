@@ -104,7 +104,7 @@ impl Directory {
         }
         let gone = self
             .remove(secondary, now)
-            .ok_or_else(ApiError::no_such_user)?;
+            .ok_or_else(ApiError::no_such_secondary)?;
         let mut identities = gone.identities.clone();
         if let Some(first) = identities.first_mut() {
             first.profile_data = Some(profile_data(&gone));

@@ -50,6 +50,7 @@ mod errors;
 mod faults;
 mod front;
 mod requests;
+mod watch;
 
 mod jobs;
 mod management;
@@ -88,6 +89,7 @@ pub use self::options::{
     Answers, AppClient, ExportFile, JobOptions, LinkedAway, MachineClient, MissingFeature, Options,
     Plan, SHIPPED_ACTION,
 };
+pub use self::watch::{Exchange, Watch};
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +115,28 @@ pub async fn serve(
     options: Options,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    serve_to(listener, options, stop, None).await
+}
+
+/// As [`serve`], and shows `watch` every exchange but those of the control face.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_watched(
+    listener: TcpListener,
+    options: Options,
+    stop: CancellationToken,
+    watch: Watch,
+) -> Result<(), Error> {
+    serve_to(listener, options, stop, Some(watch)).await
+}
+
+async fn serve_to(
+    listener: TcpListener,
+    options: Options,
+    stop: CancellationToken,
+    watch: Option<Watch>,
+) -> Result<(), Error> {
     let base_url = base_url(&listener, &options)?;
     let keys = tokio::task::spawn_blocking(Keys::generate)
         .await
@@ -121,7 +145,7 @@ pub async fn serve(
     let tenant = Arc::new(Tenant::new(base_url, options, keys));
     let routes = routes(&tenant);
     let service = service_fn(move |request: Request<Incoming>| {
-        front::answer(tenant.clone(), routes.clone(), request)
+        front::answer(tenant.clone(), routes.clone(), watch.clone(), request)
     });
     http::serve(listener, service, http::Limits::default(), stop).await;
     Ok(())

@@ -95,6 +95,11 @@ fn token(
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Recorded: without a character set, unlike everywhere else.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     verdict.write(headers, &tenant.options().answers);
     response
 }

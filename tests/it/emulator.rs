@@ -9,10 +9,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::support::word::Net;
+
 mod blocks;
 mod connections;
+mod contract;
 mod control;
 mod exports;
+mod facts;
 mod identities;
 mod imports;
 mod limits;
@@ -26,6 +30,7 @@ mod tickets;
 mod tokens;
 mod users;
 mod verification;
+mod watch;
 
 const CONNECTION: &str = "Username-Password-Authentication";
 const API: &str = "https://api.example.test";
@@ -38,6 +43,8 @@ struct Tenant {
     http: Client,
     token: String,
     _stop: DropGuard,
+    /// Each answer is held to Auth0's schema.
+    _net: Net,
 }
 
 impl Tenant {
@@ -49,7 +56,8 @@ impl Tenant {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(emulator::serve(listener, options, stop.clone()));
+        let net = Net::default();
+        net.serve(listener, options, stop.clone());
         let http = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
@@ -61,6 +69,7 @@ impl Tenant {
             http,
             token: String::new(),
             _stop: stop.drop_guard(),
+            _net: net,
         };
         tenant.token = tenant.machine_token().await;
         tenant

@@ -3,6 +3,7 @@
 mod support;
 
 mod adoption;
+mod answers;
 mod authz;
 mod between;
 mod capture;
@@ -23,3 +24,4 @@ mod rights;
 mod tls;
 mod wake;
 mod walls;
+mod word;

@@ -52,7 +52,8 @@ fn create(tenant: &Tenant, body: &[u8]) -> Result<Response, ApiError> {
     known_client(&body, &options)?;
     let user_id = text(&body, "user_id").unwrap_or_default();
     let user = tenant.directory.read_guard().get(user_id).cloned();
-    let user = user.ok_or_else(ApiError::no_such_user)?;
+    // The schema of this call has no 404.
+    let user = user.ok_or_else(|| refusal("The user does not exist."))?;
     has_identity(&body, &user)?;
     if !user.is_database_user() {
         return Err(refusal("Connection must be a database connection."));

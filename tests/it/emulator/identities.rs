@@ -158,7 +158,7 @@ async fn what_cannot_be_linked_is_refused() {
         ),
         (
             json!({"provider": "auth0", "user_id": "nobody"}),
-            StatusCode::NOT_FOUND,
+            StatusCode::BAD_REQUEST,
         ),
         (
             json!({"provider": "auth0", "user_id": "ann"}),

@@ -61,7 +61,7 @@ async fn a_verification_job_needs_a_user_an_identity_of_theirs_and_a_client_that
         body
     };
     for (body, status) in [
-        (json!({"user_id": "auth0|nobody"}), 404),
+        (json!({"user_id": "auth0|nobody"}), 400),
         (json!({}), 400),
         (ann(json!({"client_id": "unknown"})), 400),
         (ann(json!({"client_id": "demo-app"})), 201),

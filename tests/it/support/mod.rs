@@ -4,8 +4,10 @@ pub(crate) mod database;
 pub(crate) mod issuer;
 pub(crate) mod logs;
 pub(crate) mod proxy;
+pub(crate) mod shared;
 pub(crate) mod sql;
 pub(crate) mod tenant;
+pub(crate) mod word;
 pub(crate) mod world;
 
 pub(crate) use database::Database;

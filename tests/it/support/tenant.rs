@@ -9,11 +9,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::word::Net;
+
 /// An emulated tenant, served until it is dropped.
 pub(crate) struct Tenant {
     pub(crate) url: String,
     http: reqwest::Client,
     stop: CancellationToken,
+    /// What it says and what Roster's client asks is held to Auth0's schema.
+    _net: Net,
 }
 
 impl Tenant {
@@ -21,9 +25,11 @@ impl Tenant {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
-        tokio::spawn(emulator::serve(listener, options, stop.clone()));
+        let net = Net::default();
+        net.serve(listener, options, stop.clone());
         Self {
             url,
+            _net: net,
             http: reqwest::Client::new(),
             stop,
         }

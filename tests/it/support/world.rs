@@ -19,6 +19,11 @@ pub(crate) use super::tenant::{Tenant, client, text};
 /// How long a story waits for what must come. Only a failing one waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Set to [`OTHER`], this variable has every world's tenant give the other answer wherever Auth0 documents none.
+pub(crate) const ANSWERS: &str = "ROSTER_TEST_ANSWERS";
+/// The other answers.
+pub(crate) const OTHER: &str = "other";
+
 /// Database, tenant and reactor.
 pub(crate) struct World {
     pub(crate) database: Database,
@@ -47,7 +52,7 @@ impl World {
 
     /// In mode `observe`, on a database that is migrated.
     pub(crate) async fn installed(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
-        let tenant = Tenant::start(emulator::Options::default()).await;
+        let tenant = Tenant::start(options()).await;
         let mut reactor = reactor(&database, client(&tenant, |_| {}), &tenant);
         change(&mut reactor.settings);
         reactor.register().await.expect("a registered reactor");
@@ -220,6 +225,18 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     while !condition().await {
         assert!(tokio::time::Instant::now() < ends, "it never came: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The tenant of a story, which answers what Auth0 leaves open in the usual way or in the other one.
+fn options() -> emulator::Options {
+    let other = std::env::var_os(ANSWERS).is_some_and(|answers| answers == OTHER);
+    emulator::Options {
+        answers: match other {
+            true => emulator::Answers::other(),
+            false => emulator::Answers::default(),
+        },
+        ..emulator::Options::default()
     }
 }
 
