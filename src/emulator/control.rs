@@ -168,7 +168,7 @@ fn put_users(tenant: &Tenant, body: &Bytes) -> Result<Value, Refusal> {
     let mut directory = tenant.directory.write_guard();
     let users: Vec<Arc<User>> = users
         .into_iter()
-        .map(|user| directory.insert(user))
+        .map(|user| directory.insert(user, now))
         .collect();
     drop(directory);
     match users.as_slice() {

@@ -10,7 +10,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    clock::TICK, errors::ApiError, options::Options, profile::User, rules, validate::Object,
+    clock::TICK, errors::ApiError, lateness::Lateness, linked::Linked, options::Options,
+    profile::User, rules, validate::Object,
 };
 
 /// The users, found by id and by e-mail, listed in the order they came.
@@ -21,6 +22,10 @@ pub(super) struct Directory {
     emails: HashMap<String, Vec<String>>,
     order: BTreeMap<u64, String>,
     next: u64,
+    /// What search and new users still see of the past.
+    lateness: Lateness,
+    /// Who was linked to somebody else.
+    pub(super) linked: Linked,
 }
 
 #[derive(Debug)]
@@ -30,8 +35,9 @@ struct Entry {
 }
 
 impl Directory {
-    pub(super) fn len(&self) -> usize {
-        self.users.len()
+    /// How late search is, and for how long what was deleted stays taken.
+    pub(super) fn set_options(&mut self, options: &Options) {
+        self.lateness.set_options(options);
     }
 
     pub(super) fn get(&self, user_id: &str) -> Option<&Arc<User>> {
@@ -57,6 +63,20 @@ impl Directory {
         self.order.values().filter_map(|id| self.get(id))
     }
 
+    /// All users as search knows them at `now`: oldest first, and as late as the options say.
+    pub(super) fn indexed(&self, now: Timestamp) -> Vec<Arc<User>> {
+        if !self.lateness.is_late() {
+            return self.iter().cloned().collect();
+        }
+        let mut users: BTreeMap<u64, Arc<User>> = self
+            .users
+            .values()
+            .map(|entry| (entry.place, entry.user.clone()))
+            .collect();
+        self.lateness.undo(&mut users, now);
+        users.into_values().collect()
+    }
+
     /// `POST /users`, with a body that fits its schema.
     pub(super) fn create(
         &mut self,
@@ -69,12 +89,14 @@ impl Directory {
             name.as_deref().is_some_and(is_taken)
         };
         if self.users.contains_key(&user.user_id)
+            || self.linked.has(&user.user_id)
+            || self.lateness.is_departed(&user, now)
             || taken(&user.email, &|email| self.email_is_taken(&user, email))
             || taken(&user.username, &|name| self.username_is_taken(&user, name))
         {
             return Err(ApiError::user_exists());
         }
-        Ok(self.insert(user))
+        Ok(self.insert(user, now))
     }
 
     /// `PATCH /users/{id}`, with a body that fits its schema.
@@ -106,24 +128,36 @@ impl Directory {
         Ok(user)
     }
 
-    /// `DELETE /users/{id}`; whether there was one.
-    pub(super) fn delete(&mut self, user_id: &str) -> bool {
-        let Some(entry) = self.users.remove(user_id) else {
+    /// `DELETE /users/{id}`, and whoever was linked to it; whether there was one.
+    pub(super) fn delete(&mut self, user_id: &str, now: Timestamp) -> bool {
+        let Some(user) = self.remove(user_id, now) else {
             return false;
         };
-        self.order.remove(&entry.place);
-        if let Some(email) = &entry.user.email {
-            self.unindex(email, user_id);
+        self.lateness.depart(user, now);
+        for secondary in self.linked.remove_all_of(user_id) {
+            self.lateness.depart(secondary, now);
         }
         true
     }
 
+    /// Takes a user out of the lists.
+    pub(super) fn remove(&mut self, user_id: &str, now: Timestamp) -> Option<Arc<User>> {
+        let entry = self.users.remove(user_id)?;
+        self.order.remove(&entry.place);
+        if let Some(email) = &entry.user.email {
+            self.unindex(email, user_id);
+        }
+        self.lateness.changed(entry.place, Some(&entry.user), now);
+        Some(entry.user)
+    }
+
     /// Puts a user there, in place of the one with the same id, whatever the rules say.
-    pub(super) fn insert(&mut self, user: User) -> Arc<User> {
-        self.delete(&user.user_id);
+    pub(super) fn insert(&mut self, user: User, now: Timestamp) -> Arc<User> {
+        self.remove(&user.user_id, now);
         let user = Arc::new(user);
         let place = self.next;
         self.next += 1;
+        self.lateness.changed(place, None, now);
         self.order.insert(place, user.user_id.clone());
         if let Some(email) = &user.email {
             self.emails
@@ -147,6 +181,7 @@ impl Directory {
         change: impl FnOnce(&mut User),
     ) -> Option<Arc<User>> {
         let entry = self.users.get_mut(user_id)?;
+        self.lateness.changed(entry.place, Some(&entry.user), now);
         let user = Arc::make_mut(&mut entry.user);
         change(user);
         touch(user, now);
@@ -156,14 +191,15 @@ impl Directory {
     /// Whether somebody else in one of the user's connections has this address.
     fn email_is_taken(&self, user: &User, email: &str) -> bool {
         self.by_email(email)
-            .any(|other| other.user_id != user.user_id && share_connection(other, user))
+            .any(|other| other.user_id != user.user_id && other.shares(user))
+            || self.linked.has_email(user, email)
     }
 
     fn username_is_taken(&self, user: &User, username: &str) -> bool {
         // Connections with usernames are rare and small in tests; an index would serve nobody.
         self.users.values().map(|entry| &entry.user).any(|other| {
             other.user_id != user.user_id
-                && share_connection(other, user)
+                && other.shares(user)
                 && other
                     .username
                     .as_deref()
@@ -203,12 +239,6 @@ fn touch(user: &mut User, now: Timestamp) {
             .saturating_add(TICK)
             .unwrap_or(Timestamp::MAX),
     );
-}
-
-fn share_connection(one: &User, other: &User) -> bool {
-    one.identities
-        .iter()
-        .any(|identity| other.is_in(&identity.connection))
 }
 
 #[cfg(test)]
@@ -287,8 +317,8 @@ mod tests {
         assert_eq!(directory.by_email("Ann@a.test").count(), 0);
         patched(&mut directory, json!({"email": "b@a.test"}));
         assert_eq!(directory.by_email("ann@a.test").count(), 0);
-        assert!(directory.delete("auth0|ann"));
-        assert!(!directory.delete("auth0|ann"));
+        assert!(directory.delete("auth0|ann", Timestamp::UNIX_EPOCH));
+        assert!(!directory.delete("auth0|ann", Timestamp::UNIX_EPOCH));
         assert_eq!(directory.by_email("b@a.test").count(), 0);
         assert_eq!(directory.iter().count(), 0);
     }

@@ -19,6 +19,8 @@ pub(super) enum Class {
     WriteUsers,
     /// DELETE of users.
     DeleteUsers,
+    /// The rest of the Management API: jobs, tickets, roles, sessions and so on, which share a bucket.
+    Others,
     /// `/oauth/token`.
     Token,
     /// `/dbconnections/change_password`, counted per address.
@@ -43,7 +45,7 @@ const fn size(name: &'static str, burst: f64, per_minute: f64) -> Size {
 
 /// The buckets a call takes from, in order. The last one is shown in the headers.
 fn sizes(plan: Plan, class: Class) -> &'static [Size] {
-    use Class::{ChangePassword, DeleteUsers, ReadUsers, Token, WriteUsers};
+    use Class::{ChangePassword, DeleteUsers, Others, ReadUsers, Token, WriteUsers};
     use Plan::{Enterprise, EnterpriseNonProduction, Essentials, Free, Professional, Unlimited};
     match (plan, class) {
         (Unlimited, _) => &[],
@@ -62,6 +64,7 @@ fn sizes(plan: Plan, class: Class) -> &'static [Size] {
         (Essentials | Professional, ReadUsers) => const { &[size("read users", 40.0, 500.0)] },
         (Essentials | Professional, WriteUsers) => const { &[size("write users", 20.0, 200.0)] },
         (Essentials | Professional, DeleteUsers) => const { &[size("delete users", 20.0, 200.0)] },
+        (Essentials | Professional, Others) => const { &[size("others", 10.0, 150.0)] },
         (Enterprise, _) => const { &[size("global", 50.0, 960.0)] },
         (EnterpriseNonProduction, _) => const { &[size("global", 10.0, 120.0)] },
     }

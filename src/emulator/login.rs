@@ -307,7 +307,7 @@ fn with_google(tenant: &Tenant, _: &Options, form: &Parameters) -> Result<Arc<Us
     user.email_verified = verified;
     user.name = form.get("name").filter(|name| !name.is_empty()).cloned();
     user.fill_defaults();
-    Ok(directory.insert(user))
+    Ok(directory.insert(user, now))
 }
 
 /// Google's ids are 21 digits.

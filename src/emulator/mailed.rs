@@ -117,7 +117,7 @@ fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> 
     };
     if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
         standing.write(response.headers_mut());
-        if options.retry_after && matches!(verdict, Verdict::Refused(_)) {
+        if options.answers.retry_after && matches!(verdict, Verdict::Refused(_)) {
             standing.write_retry_after(response.headers_mut());
         }
     }

@@ -15,6 +15,7 @@ use super::{
     errors::ApiError,
     limits::{Class, Verdict},
     tenant::{SharedGuard, Tenant},
+    validate::is_user_id,
     verify::{Problem, verified},
 };
 
@@ -55,7 +56,7 @@ pub(super) fn answer(
         Verdict::Refused(standing) => {
             let mut response = ApiError::too_many_requests().into_response();
             standing.write(response.headers_mut());
-            if tenant.options().retry_after {
+            if tenant.options().answers.retry_after {
                 standing.write_retry_after(response.headers_mut());
             }
             response
@@ -168,12 +169,10 @@ impl FromStr for UserId {
 
     fn from_str(segment: &str) -> Result<Self, Infallible> {
         let decoded = percent_decode_str(segment).decode_utf8().ok();
-        let is_id = |text: &str| {
-            text.split_once('|')
-                .is_some_and(|(provider, id)| !provider.is_empty() && !id.is_empty())
-        };
         Ok(Self(
-            decoded.filter(|id| is_id(id)).map(|id| id.into_owned()),
+            decoded
+                .filter(|id| is_user_id(id))
+                .map(|id| id.into_owned()),
         ))
     }
 }

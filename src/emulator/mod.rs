@@ -7,7 +7,7 @@
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.
-//! * Not done: search is simple and never late, login sessions are not remembered by the browser, nothing is stored on disk.
+//! * Not done: login sessions are not remembered by the browser, nothing is stored on disk.
 //!   It listens for tests: whoever reaches it may do everything through `/_emulator/`.
 //!
 //! It knows nothing of Roster's own client and shares no types with it; HTTP is all that joins them.
@@ -30,7 +30,9 @@ mod clock;
 mod directory;
 mod grants;
 mod keys;
+mod lateness;
 mod limits;
+mod linked;
 mod mailbox;
 mod passwords;
 mod profile;
@@ -43,8 +45,10 @@ mod faults;
 mod front;
 mod requests;
 
+mod lucene;
 mod management;
 mod search;
+mod searchable;
 mod users;
 mod verify;
 
@@ -59,7 +63,7 @@ mod control;
 mod control_tokens;
 mod control_users;
 
-pub use self::options::{AppClient, MachineClient, Options, Plan, SHIPPED_ACTION};
+pub use self::options::{Answers, AppClient, MachineClient, Options, Plan, SHIPPED_ACTION};
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,13 @@
 //! What an emulated tenant is set up with: its connection, clients, plan, and the answers Auth0 does not document.
-//!
-//! Where the documentation leaves two answers open, an option chooses one, so that a client can be tried on both.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+
+mod answers;
+
+pub use self::answers::Answers;
 
 /// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
 pub const SHIPPED_ACTION: &str = include_str!("../../config/auth0-action.js");
@@ -18,6 +21,8 @@ pub struct Options {
     pub base_url: Option<String>,
     /// Name of the database connection.
     pub connection: String,
+    /// Id of the database connection, `con_` and 16 letters and digits; absent: made from its name, always the same.
+    pub connection_id: Option<String>,
     /// Whether users of the database connection may have a `username`.
     pub requires_username: bool,
     /// The machine-to-machine application that may call the Management API.
@@ -34,15 +39,11 @@ pub struct Options {
     pub id_token_lifetime_seconds: u32,
     /// Which rate limits apply.
     pub plan: Plan,
-    /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
-    pub retry_after: bool,
-    /// Status of a PATCH to an e-mail that is taken: 400 in the field, 409 in one simulator; undocumented.
-    pub email_conflict_status: u16,
-    /// Whether changing an e-mail without saying `email_verified` makes it unverified; undocumented.
-    pub email_change_unverifies: bool,
-    /// Whether setting a password through a mailed link lifts the administrator's block, as the Management API does;
-    /// undocumented.
-    pub reset_lifts_block: bool,
+    /// Milliseconds by which search lags behind writes, by the tenant's clock. Auth0's is late by an unknown time; none
+    /// here unless asked for, so that only tests about it wait. GET by id and by e-mail are never late.
+    pub search_delay_ms: u32,
+    /// What it does where Auth0's documentation leaves two answers open.
+    pub answers: Answers,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
     /// their users read-only.
     pub social_profile_sync: bool,
@@ -57,6 +58,7 @@ impl Default for Options {
         Self {
             base_url: None,
             connection: "Username-Password-Authentication".into(),
+            connection_id: None,
             requires_username: false,
             m2m: MachineClient::default(),
             app: AppClient::default(),
@@ -65,10 +67,8 @@ impl Default for Options {
             token_lifetime_seconds: 86_400,
             id_token_lifetime_seconds: 36_000,
             plan: Plan::Unlimited,
-            retry_after: false,
-            email_conflict_status: 400,
-            email_change_unverifies: true,
-            reset_lifts_block: true,
+            search_delay_ms: 0,
+            answers: Answers::default(),
             social_profile_sync: true,
             action: None,
             keep_requests: 100_000,
@@ -92,11 +92,30 @@ impl Options {
         serde_json::from_value(merged)
     }
 
+    /// The id of the database connection.
+    pub fn connection_id(&self) -> String {
+        match &self.connection_id {
+            Some(id) => id.clone(),
+            None => connection_id(&self.connection),
+        }
+    }
+
     /// The Action to run at login, if any.
     pub(super) fn action_source(&self) -> Option<&str> {
         Some(self.action.as_deref().unwrap_or(SHIPPED_ACTION))
             .filter(|text| !text.trim().is_empty())
     }
+}
+
+/// The id of a connection that nobody has chosen one for: the same for the same name, so that it outlives a restart.
+pub(super) fn connection_id(name: &str) -> String {
+    const CHARACTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let digest = digest(&SHA256, name.as_bytes());
+    let id: String = digest.as_ref()[..16]
+        .iter()
+        .map(|byte| char::from(CHARACTERS[usize::from(*byte) % CHARACTERS.len()]))
+        .collect();
+    format!("con_{id}")
 }
 
 /// A machine-to-machine application.
@@ -214,6 +233,17 @@ mod tests {
     fn a_key_that_does_not_exist_is_refused() {
         assert!(changed(json!({"plam": "free"})).is_err());
         assert!(changed(json!({"m2m": {"secret": "x"}})).is_err());
+    }
+
+    #[test]
+    fn a_connection_has_an_id_of_its_own_that_stays_unless_one_is_chosen() {
+        let id = Options::default().connection_id();
+        assert_eq!(id, Options::default().connection_id());
+        assert_eq!(id.len(), "con_".len() + 16);
+        let other = changed(json!({"connection": "Other"})).unwrap();
+        assert_ne!(other.connection_id(), id);
+        let chosen = changed(json!({"connection_id": "con_ftSSLHb0O7rcUGmF"})).unwrap();
+        assert_eq!(chosen.connection_id(), "con_ftSSLHb0O7rcUGmF");
     }
 
     #[test]

@@ -146,6 +146,13 @@ impl User {
             .any(|identity| identity.connection == connection)
     }
 
+    /// Whether the two have a connection in common.
+    pub(super) fn shares(&self, other: &Self) -> bool {
+        self.identities
+            .iter()
+            .any(|identity| other.is_in(&identity.connection))
+    }
+
     /// Whether the primary identity lives in Auth0's own store.
     pub(super) fn is_database_user(&self) -> bool {
         self.identities

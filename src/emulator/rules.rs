@@ -73,7 +73,7 @@ pub(super) fn may_patch(user: &User, body: &Object, options: &Options) -> Result
 pub(super) fn apply(user: &mut User, body: &Object, options: &Options, now: Timestamp) {
     if body.contains_key("email") {
         let email = new_email(body);
-        if options.email_change_unverifies && user.email != email {
+        if options.answers.email_change_unverifies && user.email != email {
             user.email_verified = false;
         }
         user.email = email;
@@ -102,7 +102,8 @@ pub(super) fn lift_block(user: &mut User) {
 /// The refusal of a PATCH to somebody else's e-mail.
 pub(super) fn email_exists(options: &Options) -> ApiError {
     ApiError::new(
-        StatusCode::from_u16(options.email_conflict_status).unwrap_or(StatusCode::BAD_REQUEST),
+        StatusCode::from_u16(options.answers.email_conflict_status)
+            .unwrap_or(StatusCode::BAD_REQUEST),
         Some("auth0_idp_error"),
         "The specified new email already exists",
     )

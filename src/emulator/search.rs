@@ -1,40 +1,35 @@
-//! `GET /api/v2/users`: paging with Auth0's cap of a thousand, and the simplest of its queries.
+//! `GET /api/v2/users`: what to look for, in which order, and which page of it.
 //!
-//! A query is one term, `field:"value"` or `field:value`, with `*` at the end for any rest. Anything more is refused
-//! rather than answered wrongly. Unlike Auth0's, this search is never late.
+//! As at Auth0 nobody pages beyond the thousandth user, and what is found may be late: the list is the directory's as it
+//! was `search_delay_ms` ago ([`Directory::indexed`]). What is not understood is refused. The query language is in
+//! [`super::lucene`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
-use super::{directory::Directory, errors::ApiError, profile::User};
+use jiff::Timestamp;
+use serde_json::Value;
+use warp::http::StatusCode;
+
+use super::{
+    directory::Directory, errors::ApiError, lucene::Filter, profile::User, searchable::Field,
+};
 
 /// How deep anyone can page.
 const CAP: usize = 1000;
 /// Users on a page, by default and at most (`per_page` of the schema).
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
+/// The longest query, in bytes. Auth0 answers 414 to one that is too long; where its limit lies is not documented.
+const MAX_QUERY: usize = 4096;
 
 /// A search.
 #[derive(Debug)]
 pub(super) struct Query {
-    term: Option<Term>,
+    filter: Option<Filter>,
+    sort: Option<(Field, bool)>,
     page: usize,
     pub(super) per_page: usize,
     pub(super) include_totals: bool,
-}
-
-#[derive(Debug)]
-struct Term {
-    field: Field,
-    value: String,
-    prefix: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Field {
-    Email,
-    UserId,
-    Username,
-    Name,
 }
 
 /// One page of what matched.
@@ -48,9 +43,9 @@ impl Query {
     /// Reads the parameters.
     ///
     /// # Errors
-    /// 400 `invalid_query_string` for what is not understood, `invalid_paging` beyond the thousandth user.
+    /// 400 `invalid_query_string` for what is not understood, `invalid_paging` beyond the thousandth user, 414 for a
+    /// query that is too long.
     pub(super) fn read(parameters: &HashMap<String, String>) -> Result<Self, ApiError> {
-        let invalid = |message: String| ApiError::bad_request("invalid_query_string", message);
         let number = |name: &str, default: usize| match parameters.get(name) {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| {
@@ -59,12 +54,13 @@ impl Query {
                 ))
             }),
         };
+        engine(parameters)?;
         let query = Self {
-            term: parameters
-                .get("q")
-                .filter(|q| !q.is_empty())
-                .map(|q| Term::read(q).ok_or_else(|| invalid("The query is not supported.".into())))
-                .transpose()?,
+            filter: match parameters.get("q").map(String::as_str) {
+                None | Some("") => None,
+                Some(q) => Some(filter(q)?),
+            },
+            sort: parameters.get("sort").map(|text| sort(text)).transpose()?,
             page: number("page", 0)?,
             per_page: number("per_page", PAGE)?,
             include_totals: parameters.get("include_totals").map(String::as_str) == Some("true"),
@@ -90,69 +86,94 @@ impl Query {
     }
 }
 
-impl Term {
-    fn read(q: &str) -> Option<Self> {
-        let (field, value) = q.split_once(':')?;
-        let field = match field {
-            "email" => Field::Email,
-            "user_id" => Field::UserId,
-            "username" => Field::Username,
-            "name" => Field::Name,
-            _ => return None,
-        };
-        let (value, prefix) = match value.strip_prefix('"') {
-            Some(quoted) => (quoted.strip_suffix('"')?, false),
-            None => match value.strip_suffix('*') {
-                Some(start) => (start, true),
-                None => (value, false),
-            },
-        };
-        let unquoted_special = |c: char| c.is_whitespace() || "\"()[]{}*?\\".contains(c);
-        (!value.contains(unquoted_special)).then(|| Self {
-            field,
-            value: value.to_lowercase(),
-            prefix,
-        })
-    }
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::bad_request("invalid_query_string", message)
+}
 
-    fn matches(&self, user: &User) -> bool {
-        let text = match self.field {
-            Field::Email => user.email.as_deref(),
-            Field::UserId => Some(user.user_id.as_str()),
-            Field::Username => user.username.as_deref(),
-            Field::Name => user.name.as_deref(),
-        };
-        text.map(str::to_lowercase)
-            .is_some_and(|text| match self.prefix {
-                true => text.starts_with(&self.value),
-                false => text == self.value,
-            })
+/// Only version 3 is left, and `connection` was a filter of version 1 (schema of the endpoint).
+fn engine(parameters: &HashMap<String, String>) -> Result<(), ApiError> {
+    if parameters
+        .get("search_engine")
+        .is_some_and(|engine| engine != "v3")
+    {
+        return Err(invalid("Only search_engine=v3 is supported."));
+    }
+    if parameters.contains_key("connection") {
+        return Err(invalid(
+            "connection is a filter of search_engine=v1; use q=identities.connection:\"…\".",
+        ));
+    }
+    Ok(())
+}
+
+fn filter(q: &str) -> Result<Filter, ApiError> {
+    if q.len() > MAX_QUERY {
+        return Err(ApiError::new(
+            StatusCode::URI_TOO_LONG,
+            None,
+            "The query is too long.",
+        ));
+    }
+    Filter::read(q).map_err(|why| invalid(format!("The query is not supported: {why}.")))
+}
+
+/// `field:1` or `field:-1`; whether it descends.
+fn sort(text: &str) -> Result<(Field, bool), ApiError> {
+    let (name, descends) = match text.rsplit_once(':') {
+        Some((name, "1")) => (name, false),
+        Some((name, "-1")) => (name, true),
+        _ => return Err(invalid("sort takes field:1 or field:-1.")),
+    };
+    match Field::named(name) {
+        Ok(field) if !field.is_metadata() => Ok((field, descends)),
+        _ => Err(invalid(format!("Users cannot be sorted by {name}."))),
     }
 }
 
-/// Runs a search.
-pub(super) fn run(directory: &Directory, query: &Query) -> Found {
-    let all = directory
-        .iter()
-        .filter(|user| query.term.as_ref().is_none_or(|term| term.matches(user)));
-    let page = |users: &mut dyn Iterator<Item = &Arc<User>>| {
-        users
+/// Runs a search over what the index knows by now.
+pub(super) fn run(directory: &Directory, query: &Query, now: Timestamp) -> Found {
+    let mut matching: Vec<Arc<User>> = directory.indexed(now);
+    if let Some(filter) = &query.filter {
+        matching.retain(|user| filter.matches(user));
+    }
+    if let Some((field, descends)) = &query.sort {
+        matching.sort_by_cached_key(|user| Key(field.values(user).into_iter().next()));
+        if *descends {
+            matching.reverse();
+        }
+    }
+    Found {
+        total: matching.len(),
+        users: matching
+            .into_iter()
             .skip(query.start())
             .take(query.per_page)
-            .cloned()
-            .collect()
-    };
-    match &query.term {
-        None => Found {
-            total: directory.len(),
-            users: page(&mut directory.iter()),
-        },
-        Some(_) => {
-            let matching: Vec<&Arc<User>> = all.collect();
-            Found {
-                total: matching.len(),
-                users: page(&mut matching.into_iter()),
-            }
+            .collect(),
+    }
+}
+
+/// A value to sort by; who has none comes first. A field has values of one type, and times sort as their text does.
+#[derive(PartialEq)]
+struct Key(Option<Value>);
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Some(Value::String(one)), Some(Value::String(other))) => one.cmp(other),
+            (Some(Value::Number(one)), Some(Value::Number(other))) => one
+                .as_f64()
+                .unwrap_or_default()
+                .total_cmp(&other.as_f64().unwrap_or_default()),
+            (Some(Value::Bool(one)), Some(Value::Bool(other))) => one.cmp(other),
+            (one, other) => one.is_some().cmp(&other.is_some()),
         }
     }
 }

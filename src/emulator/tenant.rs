@@ -47,13 +47,15 @@ pub(super) struct Tenant {
 
 impl Tenant {
     pub(super) fn new(base_url: String, options: Options, keys: Keys) -> Self {
+        let mut directory = Directory::default();
+        directory.set_options(&options);
         Self {
             base_url,
             requests: RequestLog::new(options.keep_requests),
             initial: options.clone(),
             options: RwLock::new(Arc::new(options)),
             clock: Clock::default(),
-            directory: RwLock::default(),
+            directory: RwLock::new(directory),
             mailbox: Mutex::default(),
             grants: Mutex::default(),
             keys: RwLock::new(keys),
@@ -80,6 +82,7 @@ impl Tenant {
     /// New options, with full buckets.
     pub(super) fn set_options(&self, options: Options) {
         self.requests.set_keep(options.keep_requests);
+        self.directory.write_guard().set_options(&options);
         *self.options.write_guard() = Arc::new(options);
         self.limiter.guard().reset();
     }
@@ -161,7 +164,7 @@ impl Tenant {
             return Err(ApiError::weak_password());
         }
         self.grants.guard().spend_ticket(ticket);
-        let lifts_block = self.options().reset_lifts_block;
+        let lifts_block = self.options().answers.reset_lifts_block;
         let now = self.clock.now();
         self.directory.write_guard().update(user_id, now, |user| {
             user.password = Some(Password::new(password));
@@ -189,7 +192,8 @@ impl Tenant {
 
     /// Removes a user and all that was handed out for them; whether there was one.
     pub(super) fn delete_user(&self, user_id: &str) -> bool {
-        let deleted = self.directory.write_guard().delete(user_id);
+        let now = self.clock.now();
+        let deleted = self.directory.write_guard().delete(user_id, now);
         if deleted {
             self.grants.guard().forget(user_id);
         }

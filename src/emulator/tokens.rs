@@ -96,7 +96,7 @@ fn token(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
         standing.write(headers);
-        if tenant.options().retry_after && matches!(verdict, Verdict::Refused(_)) {
+        if tenant.options().answers.retry_after && matches!(verdict, Verdict::Refused(_)) {
             standing.write_retry_after(headers);
         }
     }

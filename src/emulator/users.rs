@@ -226,7 +226,8 @@ fn list(tenant: Arc<Tenant>, bearer: Option<String>, parameters: Parameters) -> 
         |_| {
             known(&parameters, KNOWN)?;
             let query = Query::read(&parameters)?;
-            let found = search::run(&tenant.directory.read_guard(), &query);
+            let now = tenant.clock.now();
+            let found = search::run(&tenant.directory.read_guard(), &query, now);
             let users: Vec<Value> = found
                 .users
                 .iter()

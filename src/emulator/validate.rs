@@ -1,4 +1,5 @@
-//! The request schemas of `POST /users` and `PATCH /users/{id}`, as strict as the Management API.
+//! Request bodies, as strict as the Management API: the forms values have, and the schemas of `POST /users` and
+//! `PATCH /users/{id}`. Other endpoints keep their schemas beside their handlers.
 //!
 //! Facts: Auth0's Management API schema (`CreateUserRequestContent`, `UpdateUserRequestContent`) and the docs pages
 //! `user-profile-structure` and `metadata-fields-data`. The schema leaves PATCH open; the API itself does not.
@@ -11,21 +12,13 @@ use super::errors::ApiError;
 pub(super) type Object = Map<String, Value>;
 
 /// Reads a body that must be a user to create.
-pub(super) fn create(body: &[u8]) -> Result<Object, ApiError> {
-    let body = object(body)?;
-    if !body.contains_key("connection") {
-        return Err(ApiError::invalid_body(
-            "'Missing required property: connection'",
-        ));
-    }
-    check(CREATE, &body)?;
-    Ok(body)
+pub(super) fn create(user: &[u8]) -> Result<Object, ApiError> {
+    body(CREATE, &["connection"], user)
 }
 
 /// Reads a body that must be a change to a user. `null` unsets what may be unset.
-pub(super) fn patch(body: &[u8]) -> Result<Object, ApiError> {
-    let body = object(body)?;
-    check(PATCH, &body)?;
+pub(super) fn patch(change: &[u8]) -> Result<Object, ApiError> {
+    let body = body(PATCH, &[], change)?;
     for pair in NOT_TOGETHER {
         if pair.iter().all(|key| body.contains_key(*key)) {
             return Err(ApiError::bad_request(
@@ -39,7 +32,7 @@ pub(super) fn patch(body: &[u8]) -> Result<Object, ApiError> {
 
 /// The forms a value may have. Lengths count characters.
 #[derive(Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     Flag,
     Text(usize, usize),
     Email,
@@ -49,14 +42,44 @@ enum Form {
     Url,
     UserMetadata,
     AppMetadata,
+    /// A whole number, this or more.
+    Count(u64),
+    OneOf(&'static [&'static str]),
+    /// `con_` and 16 letters and digits.
+    ConnectionId,
+    /// Letters, digits, `-` and `_`.
+    ClientId,
+    /// `provider|id`.
+    UserId,
+    /// Any object; what is in it is checked elsewhere.
+    AnyObject,
+    /// Any array; what is in it is checked elsewhere.
+    AnyList,
 }
 
-use Form::{AppMetadata, Email, Flag, Id, Phone, Text, Url, UserMetadata};
+use Form::{
+    AnyList, AnyObject, AppMetadata, ClientId, ConnectionId, Count, Email, Flag, Id, OneOf, Phone,
+    Text, Url, UserId, UserMetadata,
+};
 
-const UNBOUNDED: usize = usize::MAX;
+/// What is wrong with a value: the code that import jobs give it, and the words of every refusal.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    pub(super) code: &'static str,
+    pub(super) what: String,
+}
+
+fn misfit<T>(code: &'static str, what: impl Into<String>) -> Result<T, Misfit> {
+    Err(Misfit {
+        code,
+        what: what.into(),
+    })
+}
+
+pub(super) const UNBOUNDED: usize = usize::MAX;
 
 /// Name, form, and whether `null` is a value.
-type Schema = &'static [(&'static str, Form, bool)];
+pub(super) type Schema = &'static [(&'static str, Form, bool)];
 
 const CREATE: Schema = &[
     ("connection", Text(1, UNBOUNDED), false),
@@ -129,6 +152,18 @@ const FORBIDDEN_APP_METADATA: &[&str] = &[
     "user_id",
 ];
 
+/// Reads a body that must be an object of this schema with these properties at least.
+pub(super) fn body(schema: Schema, required: &[&str], body: &[u8]) -> Result<Object, ApiError> {
+    let body = object(body)?;
+    if let Some(missing) = required.iter().find(|key| !body.contains_key(**key)) {
+        return Err(ApiError::invalid_body(format_args!(
+            "'Missing required property: {missing}'"
+        )));
+    }
+    check(schema, &body)?;
+    Ok(body)
+}
+
 fn object(body: &[u8]) -> Result<Object, ApiError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(body)) => Ok(body),
@@ -143,72 +178,141 @@ fn object(body: &[u8]) -> Result<Object, ApiError> {
     }
 }
 
-fn check(schema: Schema, body: &Object) -> Result<(), ApiError> {
-    for (key, value) in body {
-        let Some((_, form, nullable)) = schema.iter().find(|(name, ..)| name == key) else {
-            return Err(ApiError::invalid_body(format_args!(
-                "'Additional properties not allowed: {key}'"
-            )));
-        };
-        if value.is_null() && *nullable {
-            continue;
-        }
-        fits(*form, value)
-            .map_err(|what| ApiError::invalid_body(format_args!("'{what}' on property {key}")))?;
+/// Refuses an object for the first thing in it that does not fit.
+pub(super) fn check(schema: Schema, body: &Object) -> Result<(), ApiError> {
+    let Some((key, Misfit { code, what })) = misfits(schema, body).next() else {
+        return Ok(());
+    };
+    if code == UNKNOWN_PROPERTY {
+        return Err(ApiError::invalid_body(format_args!("'{what}'")));
     }
-    Ok(())
+    // Auth0 repeats the property's description; recorded for this one.
+    let note = match key {
+        "client_id" => {
+            " (client_id of the client (application). If no value provided, the global Client ID will be used)"
+        }
+        _ => "",
+    };
+    Err(ApiError::invalid_body(format_args!(
+        "'{what}' on property {key}{note}"
+    )))
 }
 
-fn fits(form: Form, value: &Value) -> Result<(), String> {
+/// The code of a property that the schema does not have; undocumented, it is what JSON schema libraries call it.
+const UNKNOWN_PROPERTY: &str = "OBJECT_ADDITIONAL_PROPERTIES";
+
+/// Everything that does not fit, by property.
+pub(super) fn misfits<'a>(
+    schema: Schema,
+    body: &'a Object,
+) -> impl Iterator<Item = (&'a str, Misfit)> {
+    body.iter().filter_map(move |(key, value)| {
+        let misfit = match schema.iter().find(|(name, ..)| name == key) {
+            None => Misfit {
+                code: UNKNOWN_PROPERTY,
+                what: format!("Additional properties not allowed: {key}"),
+            },
+            Some((_, _, true)) if value.is_null() => return None,
+            Some((_, form, _)) => fits(*form, value).err()?,
+        };
+        Some((key.as_str(), misfit))
+    })
+}
+
+fn fits(form: Form, value: &Value) -> Result<(), Misfit> {
     let wrong_type = |expected: &str| {
-        Err(format!(
-            "Expected type {expected} but found type {}",
-            type_name(value)
-        ))
+        misfit(
+            "INVALID_TYPE",
+            format!(
+                "Expected type {expected} but found type {}",
+                type_name(value)
+            ),
+        )
     };
-    let bad_format =
-        |format: &str| Err(format!("Object didn't pass validation for format {format}"));
-    match form {
-        Flag => match value {
-            Value::Bool(_) => Ok(()),
-            _ => wrong_type("boolean"),
-        },
-        UserMetadata | AppMetadata => match value {
-            Value::Object(metadata) => metadata_fits(metadata, matches!(form, AppMetadata)),
-            _ => wrong_type("object"),
-        },
-        Text(..) | Email | Id | Phone | Url => {
-            let Value::String(text) = value else {
-                return wrong_type("string");
-            };
-            match form {
-                Text(min, max) => length_fits(text, min, max),
-                Id if text.chars().any(char::is_whitespace) => {
-                    Err("String does not match pattern: ^\\S*$".into())
-                }
-                Id => length_fits(text, 0, 255),
-                Email if !is_email(text) => bad_format("email"),
-                Phone if !is_phone(text) => {
-                    Err("String does not match pattern: ^\\+[0-9]{1,15}$".into())
-                }
-                Url if url::Url::parse(text).is_err() => bad_format("strict-uri"),
-                _ => Ok(()),
+    match (form, value) {
+        (Flag, Value::Bool(_)) | (AnyObject, Value::Object(_)) | (AnyList, Value::Array(_)) => {
+            Ok(())
+        }
+        (UserMetadata, Value::Object(metadata)) => metadata_fits(metadata, false),
+        (AppMetadata, Value::Object(metadata)) => metadata_fits(metadata, true),
+        (Count(min), Value::Number(number)) if number.is_i64() || number.is_u64() => {
+            match number.as_u64() {
+                Some(count) if count >= min => Ok(()),
+                _ => misfit(
+                    "MINIMUM",
+                    format!("Value {number} is less than minimum {min}"),
+                ),
             }
         }
+        (Flag, _) => wrong_type("boolean"),
+        (UserMetadata | AppMetadata | AnyObject, _) => wrong_type("object"),
+        (AnyList, _) => wrong_type("array"),
+        (Count(_), _) => wrong_type("integer"),
+        (_, Value::String(text)) => text_fits(form, text),
+        _ => wrong_type("string"),
     }
 }
 
-fn length_fits(text: &str, min: usize, max: usize) -> Result<(), String> {
+fn text_fits(form: Form, text: &str) -> Result<(), Misfit> {
+    let bad_format = |format: &str| {
+        misfit(
+            "FORMAT",
+            format!("Object didn't pass validation for format {format}"),
+        )
+    };
+    let bad_pattern = |pattern: &str| {
+        misfit(
+            "PATTERN",
+            format!("String does not match pattern: {pattern}"),
+        )
+    };
+    match form {
+        Text(min, max) => length_fits(text, min, max),
+        Id if text.chars().any(char::is_whitespace) => bad_pattern("^\\S*$"),
+        Id => length_fits(text, 0, 255),
+        Email if !is_email(text) => bad_format("email"),
+        Phone if !is_phone(text) => bad_pattern("^\\+[0-9]{1,15}$"),
+        Url if url::Url::parse(text).is_err() => bad_format("strict-uri"),
+        UserId if !is_user_id(text) => bad_format("user-id"),
+        ClientId if !text.chars().all(is_of_a_name) => bad_format(&format!("client-id: {text}")),
+        ConnectionId if !is_connection_id(text) => bad_pattern("^con_[A-Za-z0-9]{16}$"),
+        OneOf(choices) if !choices.contains(&text) => {
+            misfit("ENUM_MISMATCH", format!("No enum match for: {text}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn length_fits(text: &str, min: usize, max: usize) -> Result<(), Misfit> {
     let chars = text.chars().count();
     if chars < min {
-        Err(format!(
-            "String is too short ({chars} chars), minimum {min}"
-        ))
+        misfit(
+            "MIN_LENGTH",
+            format!("String is too short ({chars} chars), minimum {min}"),
+        )
     } else if chars > max {
-        Err(format!("String is too long ({chars} chars), maximum {max}"))
+        misfit(
+            "MAX_LENGTH",
+            format!("String is too long ({chars} chars), maximum {max}"),
+        )
     } else {
         Ok(())
     }
+}
+
+/// `provider|id`, neither of them empty.
+pub(super) fn is_user_id(text: &str) -> bool {
+    text.split_once('|')
+        .is_some_and(|(provider, id)| !provider.is_empty() && !id.is_empty())
+}
+
+fn is_connection_id(text: &str) -> bool {
+    text.strip_prefix("con_")
+        .is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+fn is_of_a_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
 }
 
 /// An address as far as lengths go: 64 before the `@`, 254 in all, nothing blank.
@@ -232,21 +336,24 @@ fn is_phone(text: &str) -> bool {
 }
 
 /// Undocumented what Auth0 answers to a key that its docs forbid; a refusal is the stricter guess.
-fn metadata_fits(metadata: &Object, of_the_app: bool) -> Result<(), String> {
+fn metadata_fits(metadata: &Object, of_the_app: bool) -> Result<(), Misfit> {
     if of_the_app
         && let Some(key) = metadata
             .keys()
             .find(|key| FORBIDDEN_APP_METADATA.contains(&key.as_str()))
     {
-        return Err(format!("Property not allowed: {key}"));
+        return misfit("NOT_PASSED", format!("Property not allowed: {key}"));
     }
     names_fit(metadata)
 }
 
-fn names_fit(metadata: &Object) -> Result<(), String> {
+fn names_fit(metadata: &Object) -> Result<(), Misfit> {
     metadata.iter().try_for_each(|(key, value)| {
         if key.contains(['.', '$']) {
-            return Err(format!("Property names must not contain . or $: {key}"));
+            return misfit(
+                "PATTERN",
+                format!("Property names must not contain . or $: {key}"),
+            );
         }
         match value {
             Value::Object(inner) => names_fit(inner),

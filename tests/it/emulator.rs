@@ -14,6 +14,7 @@ mod limits;
 mod login;
 mod mail;
 mod recordings;
+mod search;
 mod tokens;
 mod users;
 

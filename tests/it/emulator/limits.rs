@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
-use roster::emulator::{Options, Plan};
+use roster::emulator::{Answers, Options, Plan};
 use serde_json::json;
 
 use super::{CONNECTION, Tenant, error, json_of, new_user};
@@ -12,7 +12,10 @@ use super::{CONNECTION, Tenant, error, json_of, new_user};
 async fn a_plan_limits_writes_and_says_so_in_headers() {
     let options = Options {
         plan: Plan::Essentials,
-        retry_after: true,
+        answers: Answers {
+            retry_after: true,
+            ..Answers::default()
+        },
         ..Options::default()
     };
     let tenant = Tenant::with(options).await;

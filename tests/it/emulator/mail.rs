@@ -1,7 +1,7 @@
 //! What the tenant mails, and what the links do.
 
 use reqwest::StatusCode;
-use roster::emulator::Options;
+use roster::emulator::{Answers, Options};
 use serde_json::json;
 
 use super::{CONNECTION, Tenant, redirected};
@@ -99,7 +99,10 @@ async fn the_mailed_link_sets_the_password_once_and_verifies_the_address() {
 async fn a_password_set_through_a_link_lifts_a_block_if_the_option_says_so() {
     for lifts in [true, false] {
         let options = Options {
-            reset_lifts_block: lifts,
+            answers: Answers {
+                reset_lifts_block: lifts,
+                ..Answers::default()
+            },
             ..Options::default()
         };
         let tenant = Tenant::with(options).await;

@@ -1,7 +1,7 @@
 //! Users: created, read, changed, found and deleted as Auth0 does it.
 
 use reqwest::StatusCode;
-use roster::emulator::Options;
+use roster::emulator::{Answers, Options};
 use serde_json::{Value, json};
 
 use super::{CONNECTION, PASSWORD, Tenant, error, json_of, new_user};
@@ -207,7 +207,10 @@ async fn a_patch_changes_what_it_names_and_moves_updated_at() {
 async fn a_patch_to_a_taken_email_is_400_or_409_as_the_option_says() {
     for status in [400, 409] {
         let options = Options {
-            email_conflict_status: status,
+            answers: Answers {
+                email_conflict_status: status,
+                ..Answers::default()
+            },
             ..Options::default()
         };
         let tenant = Tenant::with(options).await;
@@ -235,7 +238,10 @@ async fn a_changed_email_is_unverified_unless_the_patch_or_the_option_says_other
         true
     );
     tenant
-        .control("options", json!({"email_change_unverifies": false}))
+        .control(
+            "options",
+            json!({"answers": {"email_change_unverifies": false}}),
+        )
         .await;
     let user = json_of(tenant.patch_ann(json!({"email": "ann4@a.test"})).await).await;
     assert_eq!(user["email_verified"], true);
@@ -355,4 +361,29 @@ async fn fields_can_be_asked_for_or_left_out() {
     let without = json_of(tenant.get(&format!("{path}&include_fields=false")).await).await;
     assert_eq!(without.get("email"), None);
     assert_eq!(without["nickname"], "ann");
+}
+
+#[tokio::test]
+async fn an_id_and_an_address_can_be_used_again_at_once_or_after_the_delay_of_the_option() {
+    let tenant = Tenant::start().await;
+    let create = async || {
+        let body = Some(new_user("ann", json!({})));
+        tenant.call("POST", "/api/v2/users", body).await.status()
+    };
+    let delete = async || {
+        tenant
+            .call("DELETE", "/api/v2/users/auth0%7Cann", None)
+            .await;
+    };
+    create().await;
+    delete().await;
+    assert_eq!(create().await, StatusCode::CREATED);
+    let late = json!({"answers": {"reuse_delay_seconds": 60}});
+    tenant.control("options", late).await;
+    delete().await;
+    assert_eq!(create().await, StatusCode::CONFLICT);
+    tenant
+        .control("clock", json!({"advance_seconds": 61}))
+        .await;
+    assert_eq!(create().await, StatusCode::CREATED);
 }

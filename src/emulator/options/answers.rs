@@ -1,0 +1,69 @@
+//! The answers Auth0 does not document, all in one table, so that a client can be tried on both of each.
+//!
+//! The default is what its documentation, recordings or the field make more likely; [`Answers::other`] is the other one
+//! everywhere. What a tenant is really *set up* with (its connection, its plan) is no answer and stands in
+//! [`Options`](super::Options).
+
+use serde::{Deserialize, Serialize};
+
+/// What the tenant does where Auth0 leaves it open. Every field has a default; an unknown key is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Answers {
+    /// Status of a PATCH to an e-mail that is taken: 400 in the field, 409 in one simulator.
+    pub email_conflict_status: u16,
+    /// Whether changing an e-mail without saying `email_verified` makes it unverified.
+    pub email_change_unverifies: bool,
+    /// Seconds for which the id and the address of a deleted user stay taken for new ones.
+    pub reuse_delay_seconds: u32,
+    /// Whether setting a password through a mailed link lifts the administrator's block, as the Management API does.
+    pub reset_lifts_block: bool,
+    /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
+    pub retry_after: bool,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self {
+            email_conflict_status: 400,
+            email_change_unverifies: true,
+            reuse_delay_seconds: 0,
+            reset_lifts_block: true,
+            retry_after: false,
+        }
+    }
+}
+
+impl Answers {
+    /// The other answer everywhere.
+    #[must_use]
+    pub fn other() -> Self {
+        Self {
+            email_conflict_status: 409,
+            email_change_unverifies: false,
+            // Long enough for a client to meet it, short enough for a story to end.
+            reuse_delay_seconds: 2,
+            reset_lifts_block: false,
+            retry_after: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_other_answers_differ_from_the_usual_ones_in_every_point() {
+        let (Value::Object(usual), Value::Object(other)) =
+            (json!(Answers::default()), json!(Answers::other()))
+        else {
+            unreachable!("a table is an object")
+        };
+        for (point, answer) in usual {
+            assert_ne!(other[&point], answer, "{point}");
+        }
+    }
+}
