@@ -42,8 +42,8 @@ test("a user is made, read, changed and deleted", async () => {
 });
 
 test("users are listed by page, counted, and found by address", async () => {
-    for (let i = 0; i < 3; i += 1) await create(`page-${i}`, { name: "LegacyPage" });
-    const { data } = await users.getAll({ q: "name:LegacyPage", page: 1, per_page: 2, include_totals: true });
+    for (let i = 0; i < 3; i += 1) await create(`page-${i}`, { name: "Legacy Page" });
+    const { data } = await users.getAll({ q: 'name:"Legacy Page"', page: 1, per_page: 2, include_totals: true });
     assert.deepEqual([data.total, data.start, data.length, data.users.length], [3, 2, 1, 1]);
     const found = await usersByEmail.getByEmail({ email: "page-2@legacy.test" });
     assert.equal(found.data.length, 1);

@@ -84,13 +84,27 @@ test("a deleted user is gone, and deleting again is no error", async () => {
 });
 
 test("pages follow one another until every user was seen once", async () => {
-    for (let i = 0; i < 7; i += 1) await create(`page-${i}`, { name: "NodePage" });
-    const page = await users.list({ q: "name:NodePage", search_engine: "v3", per_page: 3 });
+    for (let i = 0; i < 7; i += 1) await create(`page-${i}`, { name: "Node Page" });
+    const page = await users.list({ q: 'name:"Node Page"', search_engine: "v3", per_page: 3 });
     assert.equal(page.response.total, 7);
     assert.equal(page.response.limit, 3);
     const seen = [];
     for await (const user of page) seen.push(user.email);
     assert.deepEqual(seen.sort(), [0, 1, 2, 3, 4, 5, 6].map((i) => `page-${i}@node.test`));
+});
+
+test("a search combines fields, ranges and metadata, and sorts what it finds", async () => {
+    const band = { nora: ["Drummer", "jazz"], otto: ["Singer", "jazz"], pia: ["Singer", "folk"] };
+    for (const [name, [role, style]] of Object.entries(band))
+        await create(name, { name, app_metadata: { role }, user_metadata: { likes: { style } } });
+    const names = async (q, sort) => {
+        const page = await users.list({ q, sort, search_engine: "v3", fields: "name", include_fields: true });
+        return page.data.map((user) => user.name);
+    };
+    const jazz = 'user_metadata.likes.style:"jazz" AND created_at:[2020-01-01 TO *}';
+    assert.deepEqual(await names(`app_metadata.role:"Singer" AND ${jazz}`), ["otto"]);
+    assert.deepEqual(await names('app_metadata.role:("Singer" OR "Drummer")', "name:-1"), ["pia", "otto", "nora"]);
+    assert.deepEqual(await names('NOT email:*@node.test'), []);
 });
 
 test("a search finds by address, and nobody pages beyond a thousand", async () => {

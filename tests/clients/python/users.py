@@ -90,11 +90,26 @@ class Users(unittest.TestCase):
 
     def test_pages_follow_one_another_until_every_user_was_seen_once(self):
         for i in range(7):
-            create(f"page-{i}", name="PythonPage")
-        pager = users.list(q="name:PythonPage", search_engine="v3", per_page=3)
+            create(f"page-{i}", name="Python Page")
+        pager = users.list(q='name:"Python Page"', search_engine="v3", per_page=3)
         self.assertEqual((pager.response.total, pager.response.limit), (7, 3))
         seen = sorted(user.email for user in pager)
         self.assertEqual(seen, [f"page-{i}@python.test" for i in range(7)])
+
+    def test_a_search_combines_fields_ranges_and_metadata_and_sorts_what_it_finds(self):
+        band = {"nora": ("Drummer", "jazz"), "otto": ("Singer", "jazz"), "pia": ("Singer", "folk")}
+        for name, (role, style) in band.items():
+            create(name, name=name, app_metadata={"role": role}, user_metadata={"likes": {"style": style}})
+
+        def names(q, sort=None):
+            found = users.list(q=q, sort=sort, search_engine="v3", fields="name", include_fields=True)
+            return [user.name for user in found]
+
+        jazz = 'user_metadata.likes.style:"jazz" AND created_at:[2020-01-01 TO *}'
+        self.assertEqual(names(f'app_metadata.role:"Singer" AND {jazz}'), ["otto"])
+        both = 'app_metadata.role:("Singer" OR "Drummer")'
+        self.assertEqual(names(both, "name:-1"), ["pia", "otto", "nora"])
+        self.assertEqual(names("NOT email:*@python.test"), [])
 
     def test_a_search_finds_by_address_and_nobody_pages_beyond_a_thousand(self):
         user_id = create("gil").user_id
