@@ -15,15 +15,20 @@
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use deadpool_postgres::{Pool, Transaction};
 use uuid::Uuid;
 
 use super::{
     DbError,
+    begin::{self, Begun, Started},
+    done::Done,
     plan::{Action, COLUMNS, PlanRow},
-    record::{self, Done},
+    record,
 };
 
 /// A user this reactor holds a lease on.
@@ -31,21 +36,6 @@ use super::{
 pub struct Claim {
     /// Whom.
     pub user_key: String,
-}
-
-/// A call that is marked as in flight and is to be made now.
-#[derive(Debug, Clone)]
-pub struct Begun {
-    /// The planned row; `auth0_user_id` is set for everything but a look by address.
-    pub row: PlanRow,
-    /// Fences the record of this call.
-    pub call_id: Uuid,
-    /// Whether Auth0 had said that the account exists already.
-    pub conflict: bool,
-    /// Whether the user's row is there; a look for a removed user adopts nothing.
-    pub live: bool,
-    /// Whether the account is one Roster knows, as opposed to an id that the row claims.
-    pub known: bool,
 }
 
 /// How a reactor works.
@@ -61,6 +51,8 @@ pub struct Terms {
     pub invitations_per_minute: u32,
 }
 
+/// A lease outlasts a call's deadline by this, so that its result can still be recorded.
+const FOR_THE_RECORD: Duration = Duration::from_secs(5);
 /// Accounts one user may take over in one turn.
 const MOST_TAKEOVERS: u32 = 8;
 
@@ -107,31 +99,30 @@ pub async fn turn(
     pool: &Pool,
     terms: &Terms,
     claims: &[Claim],
-    done: Vec<Done>,
+    done: &[Done],
     more: bool,
 ) -> Result<Vec<Begun>, DbError> {
     let mut client = pool.get().await?;
     let tx = client.transaction().await?;
     let held = lock(&tx, terms, claims).await?;
-    for done in done {
-        if held.contains(&done.user_key) {
-            record::record(&tx, terms.reactor, &done).await?;
-        } else {
-            tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
-        }
+    let (done, late): (Vec<&Done>, Vec<&Done>) =
+        done.iter().partition(|done| held.contains(&done.user_key));
+    for done in late {
+        tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
     }
-    let mut begun = Vec::new();
+    record::record(&tx, terms.reactor, &done).await?;
+    let mut next = Vec::new();
     let mut settled = Vec::new();
-    let mut open = held;
+    let mut open: Vec<String> = held.into_iter().collect();
     // A takeover needs no call: it is done here and the plan read again; not for ever, should it change nothing.
     let mut takeovers = 0;
     while !open.is_empty() {
         takeovers += 1;
-        let rows = plan(&tx, &open).await?;
+        let mut rows = plan(&tx, &open).await?;
         let mut again = Vec::new();
         for key in open {
-            let mine: Vec<&PlanRow> = rows.iter().filter(|row| row.user_key == key).collect();
-            match next(&mine) {
+            let mine = rows.remove(&key).unwrap_or_default();
+            match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
                     record::rekey(&tx, terms.reactor, row).await?;
                     again.push(key);
@@ -140,10 +131,7 @@ pub async fn turn(
                     settled.push(Settled::later(key, Duration::from_secs(60)));
                 }
                 Some(_) if !more => settled.push(Settled::later(key, Duration::ZERO)),
-                Some(row) => match begin(&tx, terms, row).await? {
-                    Some(call) => begun.push(call),
-                    None => settled.push(Settled::later(key, Duration::from_secs(5))),
-                },
+                Some(row) => next.push(row.clone()),
                 None => settled.push(Settled {
                     key,
                     wait: wait(&mine),
@@ -153,6 +141,9 @@ pub async fn turn(
         }
         open = again;
     }
+    let Started { begun, later } = begin::begin(&tx, terms, next).await?;
+    let later = later.into_iter();
+    settled.extend(later.map(|key| Settled::later(key, Duration::from_secs(5))));
     let begun_keys: Vec<&str> = begun
         .iter()
         .map(|call| call.row.user_key.as_str())
@@ -219,46 +210,11 @@ pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Accounts whose id the application's table does not have yet are written back, each in a transaction of its own; a row
-/// that somebody holds is left for the next time.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn write_back(pool: &Pool, keys: Option<&[String]>) -> Result<(), DbError> {
-    let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "select a.user_key, a.auth0_user_id from roster.accounts a \
-             join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation \
-             join roster.desired_users d on d.user_key = a.user_key \
-             where a.origin <> 'further' and a.state = 'linked' and d.auth0_user_id is null \
-                and ($1::text[] is null or a.user_key = any($1)) limit 1000",
-        )
-        .await?;
-    // Fold knows this transaction, so that the write is no news of the user; the reason is for people who read history.
-    let write = client
-        .prepare_cached(
-            "with own as ( \
-                update roster.accounts set written_back_txid = pg_current_xact_id() where auth0_user_id = $2 \
-                returning set_config('roster.reason', 'roster wrote the Auth0 id back', true)) \
-             select roster.write_back($1, $2) from own",
-        )
-        .await?;
-    for row in client.query(&statement, &[&keys]).await? {
-        let (key, id): (String, String) = (row.get(0), row.get(1));
-        if let Err(error) = client.execute(&write, &[&key, &id]).await {
-            // The DBA's own function, or a constraint of the application's table; the link does not depend on it.
-            tracing::warn!(user.key = %key, code = error.code().map_or("", |c| c.code()), "the Auth0 id could not be written back");
-        }
-    }
-    Ok(())
-}
-
 async fn lock(
     tx: &Transaction<'_>,
     terms: &Terms,
     claims: &[Claim],
-) -> Result<Vec<String>, DbError> {
+) -> Result<HashSet<String>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
@@ -271,24 +227,32 @@ async fn lock(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn plan(tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<PlanRow>, DbError> {
+/// The plan of these users, by key.
+async fn plan(
+    tx: &Transaction<'_>,
+    keys: &[String],
+) -> Result<HashMap<String, Vec<PlanRow>>, DbError> {
     let statement = tx
         .prepare_cached(&format!("{COLUMNS} where user_key = any($1)"))
         .await?;
     let rows = tx.query(&statement, &[&keys]).await?;
-    rows.iter().map(PlanRow::from_row).collect()
+    let mut plan: HashMap<String, Vec<PlanRow>> = HashMap::with_capacity(keys.len());
+    for row in &rows {
+        let row = PlanRow::from_row(row)?;
+        plan.entry(row.user_key.clone()).or_default().push(row);
+    }
+    Ok(plan)
 }
 
 /// Of one user's rows the one to do next: takeovers and removals before anything that grants.
-fn next<'a>(rows: &[&'a PlanRow]) -> Option<&'a PlanRow> {
+fn first_due(rows: &[PlanRow]) -> Option<&PlanRow> {
     rows.iter()
         .filter(|row| row.state == "due")
         .min_by_key(|row| row.action)
-        .copied()
 }
 
 /// How long a user with nothing to do now is left alone; `None`: until something changes.
-fn wait(rows: &[&PlanRow]) -> Option<Duration> {
+fn wait(rows: &[PlanRow]) -> Option<Duration> {
     let now = jiff::Timestamp::now();
     rows.iter()
         // A deletion that waits for its day is found by the sweep.
@@ -304,121 +268,22 @@ fn wait(rows: &[&PlanRow]) -> Option<Duration> {
         .min()
 }
 
-async fn begin(
-    tx: &Transaction<'_>,
-    terms: &Terms,
-    row: &PlanRow,
-) -> Result<Option<Begun>, DbError> {
-    let call_id = Uuid::new_v4();
-    let mut row = row.clone();
-    // From the clock, not from when the transaction began: it may have waited for the row.
-    let deadline = terms.call_deadline.as_secs_f64();
-    match row.action {
-        Action::Create => {
-            // Chosen before the first call, so that a create whose answer is lost is found by its id.
-            let statement = tx
-                .prepare_cached(
-                    "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state, email, call_id, call_action, call_deadline) \
-                     select coalesce((select k.auth0_user_id from roster.accounts k where k.auth0_user_id = $2 and k.user_key = $1), \
-                        'auth0|' || gen_random_uuid()), m.user_key, m.incarnation, 'made', 'chosen', $3, $4, 'create', \
-                        clock_timestamp() + make_interval(secs => $5) \
-                     from roster.mirror m where m.user_key = $1 \
-                     on conflict (auth0_user_id) do update \
-                     set email = excluded.email, call_id = excluded.call_id, call_action = excluded.call_action, call_deadline = excluded.call_deadline \
-                     returning auth0_user_id",
-                )
-                .await?;
-            let email = row.email.as_deref().map(str::to_lowercase);
-            let made = tx
-                .query_one(
-                    &statement,
-                    &[
-                        &row.user_key,
-                        &row.auth0_user_id,
-                        &email,
-                        &call_id,
-                        &deadline,
-                    ],
-                )
-                .await?;
-            row.auth0_user_id = Some(made.get(0));
-        }
-        Action::Invite => {
-            let statement = tx
-                .prepare_cached(
-                    "insert into roster.invitations (user_key, incarnation, epoch, auth0_user_id, state) \
-                     select m.user_key, m.incarnation, m.invite_epoch, $2, 'sending' from roster.mirror m \
-                     where m.user_key = $1 and (select count(*) from roster.invitations i \
-                        where i.state in ('sending', 'sent') and i.changed_at > now() - interval '1 minute') < $3 \
-                     on conflict do nothing returning epoch",
-                )
-                .await?;
-            let per_minute = i64::from(terms.invitations_per_minute);
-            let ledger = tx
-                .query_opt(
-                    &statement,
-                    &[&row.user_key, &row.auth0_user_id, &per_minute],
-                )
-                .await?;
-            if ledger.is_none() {
-                return Ok(None);
-            }
-        }
-        // Reading changes nothing, so nothing has to be remembered of it.
-        Action::Look => {}
-        _ => {
-            let statement = tx
-                .prepare_cached(
-                    "update roster.accounts set call_id = $2, call_action = $3, call_deadline = clock_timestamp() + make_interval(secs => $4) \
-                     where auth0_user_id = $1",
-                )
-                .await?;
-            let action = row.action.as_str();
-            tx.execute(
-                &statement,
-                &[&row.auth0_user_id, &call_id, &action, &deadline],
-            )
-            .await?;
-        }
-    }
-    let (conflict, live, known) = match row.action {
-        Action::Look => facts(tx, &row).await?,
-        _ => (false, true, true),
-    };
-    Ok(Some(Begun {
-        row,
-        call_id,
-        conflict,
-        live,
-        known,
-    }))
-}
-
-/// What a look has to know: had Auth0 said that the account exists, is the row there for this account, is the id ours.
-async fn facts(tx: &Transaction<'_>, row: &PlanRow) -> Result<(bool, bool, bool), DbError> {
-    let statement = tx
-        .prepare_cached(
-            "select m.conflict, exists (select from roster.desired_users d where d.user_key = m.user_key) \
-                and not exists (select from roster.accounts a where a.auth0_user_id = $2 and a.incarnation <> m.incarnation), \
-                exists (select from roster.accounts a where a.auth0_user_id = $2 and a.user_key = m.user_key) \
-             from roster.mirror m where m.user_key = $1",
-        )
-        .await?;
-    let row = tx
-        .query_one(&statement, &[&row.user_key, &row.auth0_user_id])
-        .await?;
-    Ok((row.get(0), row.get(1), row.get(2)))
-}
-
+/// Leases that might end before the calls do last again from now; a fresh one is left, since each write costs.
 async fn renew(tx: &Transaction<'_>, terms: &Terms, keys: &[&str]) -> Result<(), DbError> {
     if keys.is_empty() {
         return Ok(());
     }
     let statement = tx
-        .prepare_cached("update roster.mirror set lease_until = clock_timestamp() + make_interval(secs => $2) where user_key = any($1)")
+        .prepare_cached(
+            "update roster.mirror set lease_until = clock_timestamp() + make_interval(secs => $2) \
+             where user_key = any($1) and lease_until < clock_timestamp() + make_interval(secs => $3)",
+        )
         .await?;
-    tx.execute(&statement, &[&keys, &terms.lease.as_secs_f64()])
-        .await?;
+    let (lease, needed) = (
+        terms.lease.as_secs_f64(),
+        (terms.call_deadline + FOR_THE_RECORD).as_secs_f64(),
+    );
+    tx.execute(&statement, &[&keys, &lease, &needed]).await?;
     Ok(())
 }
 

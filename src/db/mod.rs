@@ -2,17 +2,20 @@
 //!
 //! Read on in [`listener`] (being woken), [`changes`] (fold), [`mirror`] (claim, begin, record) and [`plan`].
 
+pub mod begin;
 pub mod changes;
 pub mod connect;
 pub mod control;
 pub mod demo;
 pub mod directory;
+pub mod done;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;
 pub mod plan;
 pub mod reactors;
-pub mod record;
+mod record;
+pub mod write_back;
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,228 +1,89 @@
-//! Record: what a call came to, written down under the user's lease.
-
-use std::time::Duration;
+//! Record: what calls came to, written down under their users' leases, a statement for all of a kind.
 
 use deadpool_postgres::Transaction;
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
     DbError,
+    done::{Class, Done, Effect, Failure, Findings, Observed},
     plan::{Action, PlanRow},
 };
 
-/// An account as Auth0 showed it.
-#[derive(Clone, PartialEq, Serialize)]
-pub struct Observed {
-    /// With its provider's prefix.
-    pub auth0_user_id: String,
-    /// As shown.
-    pub email: Option<String>,
-    /// As shown.
-    pub email_verified: bool,
-    /// As shown.
-    pub name: Option<String>,
-    /// As shown; absent means false.
-    pub blocked: bool,
-    /// All of it; only the owned keys are kept.
-    pub app_metadata: Map<String, Value>,
-    /// All of it; only the owned keys are kept.
-    pub user_metadata: Map<String, Value>,
-}
-
-impl std::fmt::Debug for Observed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Observed")
-            .field("auth0_user_id", &self.auth0_user_id)
-            .field("blocked", &self.blocked)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a failure means for the next try. The words stand in `roster.mirror.error_class`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Wait as told; everybody waits.
-    Throttled,
-    /// Try again with backoff.
-    Transient,
-    /// Parked until the row changes.
-    Data,
-    /// A person has to mend the tenant or the configuration; tried again now and then.
-    Config,
-    /// An account is there already; look.
-    Conflict,
-}
-
-impl Class {
-    /// The word in the database, in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::Transient => "transient",
-            Self::Data => "data",
-            Self::Config => "config",
-            Self::Conflict => "conflict",
-        }
-    }
-}
-
-/// A call that did not do what it was to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What it means.
-    pub class: Class,
-    /// Stable code.
-    pub code: String,
-    /// Not before this; else by backoff.
-    pub retry_after: Option<Duration>,
-    /// Whether Auth0 may have applied it all the same.
-    pub perhaps_applied: bool,
-}
-
-/// What came of a look.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Findings {
-    /// The account that was looked for by its id.
-    pub own: Option<Observed>,
-    /// An account in the connection that becomes the user's.
-    pub adopt: Option<Observed>,
-    /// Log-ins elsewhere of the same, verified address.
-    pub further: Vec<Observed>,
-    /// Why a person has to decide.
-    pub dispute: Option<&'static str>,
-}
-
-/// What is to be written down.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Done; the account is now as shown.
-    Observed(Observed),
-    /// Deleted, or was not there to be deleted.
-    Deleted,
-    /// Looked.
-    Looked(Findings),
-    /// The mail was accepted.
-    Mailed,
-    /// Auth0 does not know the account.
-    Missing,
-    /// Not done.
-    Failed(Failure),
-}
-
-/// A call that is over, as far as this worker knows.
-#[derive(Debug, Clone)]
-pub struct Done {
-    /// Whom it was for.
-    pub user_key: String,
-    /// The account; absent for a look by address.
-    pub auth0_user_id: Option<String>,
-    /// Which begun call it was.
-    pub call_id: Uuid,
-    /// What it was to do.
-    pub action: Action,
-    /// Owned fields, old and new.
-    pub changes: Value,
-    /// What it came to.
-    pub effect: Effect,
-    /// HTTP status.
-    pub status: Option<u16>,
-    /// Auth0's own words, for the database only.
-    pub detail: Option<String>,
-    /// When the call began.
-    pub started_at: Timestamp,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-impl Done {
-    /// `ok`, or the stable error code.
-    pub fn code(&self) -> &str {
-        match &self.effect {
-            Effect::Failed(failure) => &failure.code,
-            Effect::Missing => "account_missing",
-            Effect::Looked(Findings {
-                dispute: Some(code),
-                ..
-            }) => code,
-            _ => "ok",
-        }
-    }
-}
-
-/// Writes one result down. The caller holds the user's mirror row and has checked the lease.
+/// Writes results down, one of each user. The caller holds the users' mirror rows and has checked the leases.
 pub(super) async fn record(
     tx: &Transaction<'_>,
     reactor: Uuid,
-    done: &Done,
+    done: &[&Done],
 ) -> Result<(), DbError> {
-    attempt(tx, reactor, done).await?;
-    match &done.effect {
-        Effect::Observed(observed) => {
-            observe(tx, &done.user_key, observed).await?;
-            if done.action == Action::Create {
-                created(tx, &done.user_key).await?;
+    attempts(tx, reactor, done).await?;
+    let (mut observed, mut created_for, mut well) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut deleted, mut not_applied, mut perhaps_applied) = (Vec::new(), Vec::new(), Vec::new());
+    for &done in done {
+        let key = done.user_key.as_str();
+        match &done.effect {
+            Effect::Observed(account) => {
+                observed.push((key, account));
+                if done.action == Action::Create {
+                    created_for.push(key);
+                }
+                well.push(key);
             }
-            succeeded(tx, &done.user_key).await
-        }
-        Effect::Deleted => {
-            let statement = tx
-                .prepare_cached(
-                    "update roster.accounts set state = 'gone', removed_at = now(), call_id = null, call_action = null, call_deadline = null \
-                     where auth0_user_id = $1 and call_id = $2",
-                )
-                .await?;
-            tx.execute(&statement, &[&done.auth0_user_id, &done.call_id])
-                .await?;
-            succeeded(tx, &done.user_key).await
-        }
-        Effect::Mailed => {
-            mail(tx, done, Some("sent")).await?;
-            succeeded(tx, &done.user_key).await
-        }
-        Effect::Looked(findings) => looked(tx, done, findings).await,
-        Effect::Missing => {
-            let statement = tx
-                .prepare_cached(
-                    "update roster.accounts set state = 'missing', call_id = null, call_action = null, call_deadline = null where auth0_user_id = $1",
-                )
-                .await?;
-            tx.execute(&statement, &[&done.auth0_user_id]).await?;
-            failed(
-                tx,
-                done,
-                &Failure {
+            Effect::Deleted => {
+                deleted.push(done);
+                well.push(key);
+            }
+            Effect::Mailed => {
+                mail(tx, done, Some("sent")).await?;
+                well.push(key);
+            }
+            Effect::Looked(findings) => looked(tx, done, findings).await?,
+            Effect::Missing => {
+                missing(tx, done).await?;
+                let failure = Failure {
                     class: Class::Conflict,
-                    code: "account_missing".to_owned(),
+                    code: done.code().to_owned(),
                     retry_after: None,
                     perhaps_applied: false,
-                },
-            )
-            .await
-        }
-        Effect::Failed(failure) => {
-            if done.action == Action::Invite {
-                // Whether the mail went out is not known: shown, not sent again.
-                mail(tx, done, failure.perhaps_applied.then_some("unknown")).await?;
-            } else if failure.perhaps_applied {
-                // The worker saw the call end, so it need not wait for the deadline; a moment for what is still under way.
-                let statement = tx
-                    .prepare_cached("update roster.accounts set call_deadline = now() + interval '1 second' where call_id = $1")
-                    .await?;
-                tx.execute(&statement, &[&done.call_id]).await?;
-            } else {
-                let statement = tx
-                    .prepare_cached(
-                        "update roster.accounts set call_id = null, call_action = null, call_deadline = null where call_id = $1",
-                    )
-                    .await?;
-                tx.execute(&statement, &[&done.call_id]).await?;
+                };
+                failed(tx, done, &failure).await?;
             }
-            failed(tx, done, failure).await
+            Effect::Failed(failure) => {
+                match (done.action, failure.perhaps_applied) {
+                    // Whether the mail went out is not known: shown, not sent again.
+                    (Action::Invite, true) => mail(tx, done, Some("unknown")).await?,
+                    (Action::Invite, false) => mail(tx, done, None).await?,
+                    (_, true) => perhaps_applied.push(done),
+                    (_, false) => not_applied.push(done),
+                }
+                failed(tx, done, failure).await?;
+            }
+            Effect::NotMade if done.action == Action::Invite => mail(tx, done, None).await?,
+            Effect::NotMade => not_applied.push(done),
         }
     }
+    observe(tx, &observed).await?;
+    created(tx, &created_for).await?;
+    end_calls(
+        tx,
+        "state = 'gone', removed_at = now(), call_id = null, call_action = null, call_deadline = null",
+        &deleted,
+    )
+    .await?;
+    end_calls(
+        tx,
+        "call_id = null, call_action = null, call_deadline = null",
+        &not_applied,
+    )
+    .await?;
+    // The worker saw the call end, so it need not wait for the deadline; a moment for what is still under way.
+    end_calls(
+        tx,
+        "call_deadline = now() + interval '1 second'",
+        &perhaps_applied,
+    )
+    .await?;
+    succeeded(tx, &well).await
 }
 
 /// Takes the accounts of a key without row (or of a past person of this key) over to the user in `row`.
@@ -280,82 +141,126 @@ pub(super) async fn rekey(
     Ok(())
 }
 
-async fn attempt(tx: &Transaction<'_>, reactor: Uuid, done: &Done) -> Result<(), DbError> {
+async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result<(), DbError> {
+    let made: Vec<&Done> = done
+        .iter()
+        .copied()
+        .filter(|done| done.effect != Effect::NotMade)
+        .collect();
+    if made.is_empty() {
+        return Ok(());
+    }
     let statement = tx
         .prepare_cached(
             "insert into roster.attempts (user_key, auth0_user_id, action, changes, status, code, started_at, duration_ms, reactor) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             select d.*, $9 from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::integer[], $6::text[], $7::timestamptz[], $8::integer[]) d",
         )
         .await?;
-    let duration = i32::try_from(done.duration.as_millis()).unwrap_or(i32::MAX);
+    let keys = column(&made, |done| done.user_key.as_str());
+    let accounts = column(&made, |done| done.auth0_user_id.as_deref());
+    let actions = column(&made, |done| done.action.as_str());
+    let changes = column(&made, |done| &done.changes);
+    let statuses = column(&made, |done| done.status.map(i32::from));
+    let codes = column(&made, |done| done.code());
+    let started = column(&made, |done| done.started_at);
+    let durations = column(&made, |done| {
+        i32::try_from(done.duration.as_millis()).unwrap_or(i32::MAX)
+    });
     tx.execute(
         &statement,
         &[
-            &done.user_key,
-            &done.auth0_user_id,
-            &done.action.as_str(),
-            &done.changes,
-            &done.status.map(i32::from),
-            &done.code(),
-            &done.started_at,
-            &duration,
-            &reactor,
+            &keys, &accounts, &actions, &changes, &statuses, &codes, &started, &durations, &reactor,
         ],
     )
     .await?;
     Ok(())
 }
 
-/// The account is as shown; its call, whichever it was, is over. Of the metadata only the owned keys are kept: role and
-/// permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away).
-async fn observe(
-    tx: &Transaction<'_>,
-    user_key: &str,
-    observed: &Observed,
-) -> Result<u64, DbError> {
+/// The accounts are as shown; their calls, whichever they were, are over. Of the metadata only the owned keys are kept: role
+/// and permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away). Gives
+/// how many of them are known.
+async fn observe(tx: &Transaction<'_>, accounts: &[(&str, &Observed)]) -> Result<u64, DbError> {
+    if accounts.is_empty() {
+        return Ok(0);
+    }
     let statement = tx
         .prepare_cached(
-            "update roster.accounts a set state = 'linked', email = $3, email_verified = $4, name = $5, blocked = $6, \
-                blocked_by_us = case when not $6 then false when a.call_action = 'block' then true else a.blocked_by_us end, \
-                removed_at = case when not $6 then null when a.call_action = 'block' and not a.blocked then now() else a.removed_at end, \
+            "update roster.accounts a set state = 'linked', email = o.email, email_verified = o.email_verified, name = o.name, blocked = o.blocked, \
+                blocked_by_us = case when not o.blocked then false when a.call_action = 'block' then true else a.blocked_by_us end, \
+                removed_at = case when not o.blocked then null when a.call_action = 'block' and not a.blocked then now() else a.removed_at end, \
                 removal_released = case when a.call_action = 'block' then m.removal_verdict is not distinct from 'released' else a.removal_released end, \
-                app_metadata = roster.owned_part($7, array['role', 'permissions'], a.app_metadata, d.app_metadata), \
-                user_metadata = roster.owned_part($8, '{}', a.user_metadata, d.user_metadata), \
+                app_metadata = roster.owned_part(o.app_metadata, array['role', 'permissions'], a.app_metadata, d.app_metadata), \
+                user_metadata = roster.owned_part(o.user_metadata, '{}', a.user_metadata, d.user_metadata), \
                 observed_at = now(), call_id = null, call_action = null, call_deadline = null \
-             from roster.mirror m left join roster.desired_users d on d.user_key = m.user_key \
-             where a.auth0_user_id = $2 and a.user_key = $1 and m.user_key = $1",
+             from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[]) \
+                o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata) \
+             join roster.mirror m on m.user_key = o.user_key \
+             left join roster.desired_users d on d.user_key = o.user_key \
+             where a.auth0_user_id = o.auth0_user_id and a.user_key = o.user_key",
         )
         .await?;
+    let keys = column(accounts, |(key, _)| *key);
+    let ids = column(accounts, |(_, seen)| seen.auth0_user_id.as_str());
+    let emails = column(accounts, |(_, seen)| seen.email.as_deref());
+    let verified = column(accounts, |(_, seen)| seen.email_verified);
+    let names = column(accounts, |(_, seen)| seen.name.as_deref());
+    let blocked = column(accounts, |(_, seen)| seen.blocked);
+    let app_metadata = column(accounts, |(_, seen)| {
+        Value::Object(seen.app_metadata.clone())
+    });
+    let user_metadata = column(accounts, |(_, seen)| {
+        Value::Object(seen.user_metadata.clone())
+    });
     Ok(tx
         .execute(
             &statement,
             &[
-                &user_key,
-                &observed.auth0_user_id,
-                &observed.email,
-                &observed.email_verified,
-                &observed.name,
-                &observed.blocked,
-                &Value::Object(observed.app_metadata.clone()),
-                &Value::Object(observed.user_metadata.clone()),
+                &keys,
+                &ids,
+                &emails,
+                &verified,
+                &names,
+                &blocked,
+                &app_metadata,
+                &user_metadata,
             ],
         )
         .await?)
 }
 
+/// Writes down on the accounts how their calls ended, if the calls are still theirs.
+async fn end_calls(tx: &Transaction<'_>, set: &str, done: &[&Done]) -> Result<(), DbError> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    let statement = tx
+        .prepare_cached(&format!(
+            "update roster.accounts a set {set} from unnest($1::text[], $2::uuid[]) c (auth0_user_id, call_id) \
+             where a.auth0_user_id = c.auth0_user_id and a.call_id = c.call_id"
+        ))
+        .await?;
+    let ids = column(done, |done| done.auth0_user_id.as_deref());
+    let calls = column(done, |done| done.call_id);
+    tx.execute(&statement, &[&ids, &calls]).await?;
+    Ok(())
+}
+
 /// A new account wants its first invitation; that of somebody who was there before Roster is staged.
-async fn created(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError> {
+async fn created(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
     let statement = tx
         .prepare_cached(
             "with wanted as ( \
-                update roster.mirror set invite_epoch = 1 where user_key = $1 and invite_epoch = 0 returning user_key, incarnation, baseline) \
+                update roster.mirror set invite_epoch = 1 where user_key = any($1) and invite_epoch = 0 returning user_key, incarnation, baseline) \
              insert into roster.invitations (user_key, incarnation, epoch, auth0_user_id, state) \
              select w.user_key, w.incarnation, 1, a.auth0_user_id, 'staged' from wanted w \
              join roster.accounts a on a.user_key = w.user_key and a.incarnation = w.incarnation and a.origin = 'made' and a.state = 'linked' \
              where w.baseline on conflict do nothing",
         )
         .await?;
-    tx.execute(&statement, &[&user_key]).await?;
+    tx.execute(&statement, &[&keys]).await?;
     Ok(())
 }
 
@@ -387,7 +292,7 @@ async fn mail(tx: &Transaction<'_>, done: &Done, state: Option<&str>) -> Result<
 async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(), DbError> {
     let mut dispute = found.dispute;
     if let Some(own) = &found.own {
-        let known = observe(tx, &done.user_key, own).await? > 0;
+        let known = observe(tx, &[(&done.user_key, own)]).await? > 0;
         // It is there after all, and Roster made it: the create whose answer was lost had been applied.
         if known {
             let statement = tx
@@ -401,7 +306,7 @@ async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(
                 .await?
                 .get(0)
             {
-                created(tx, &done.user_key).await?;
+                created(tx, &[&done.user_key]).await?;
             }
         }
     } else if let Some(id) = &done.auth0_user_id {
@@ -444,6 +349,17 @@ async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(
     Ok(())
 }
 
+/// Auth0 does not find the account.
+async fn missing(tx: &Transaction<'_>, done: &Done) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "update roster.accounts set state = 'missing', call_id = null, call_action = null, call_deadline = null where auth0_user_id = $1",
+        )
+        .await?;
+    tx.execute(&statement, &[&done.auth0_user_id]).await?;
+    Ok(())
+}
+
 /// Links an account; false if it is another user's.
 async fn attach(
     tx: &Transaction<'_>,
@@ -465,20 +381,23 @@ async fn attach(
         .await?
         .is_some();
     if linked {
-        observe(tx, user_key, observed).await?;
+        observe(tx, &[(user_key, observed)]).await?;
     }
     Ok(linked)
 }
 
-async fn succeeded(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError> {
+async fn succeeded(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
     let statement = tx
         .prepare_cached(
             "update roster.mirror set attempts = 0, next_attempt_at = null, error_code = null, error_class = null, error_detail = null, \
                 error_at = null, look_wanted = false, conflict = false \
-             where user_key = $1 and (attempts > 0 or error_code is not null or look_wanted or conflict or next_attempt_at is not null)",
+             where user_key = any($1) and (attempts > 0 or error_code is not null or look_wanted or conflict or next_attempt_at is not null)",
         )
         .await?;
-    tx.execute(&statement, &[&user_key]).await?;
+    tx.execute(&statement, &[&keys]).await?;
     Ok(())
 }
 
@@ -512,4 +431,9 @@ async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<
     )
     .await?;
     Ok(())
+}
+
+/// One column of many rows, as a statement with `unnest()` takes them.
+fn column<'a, T, C>(rows: &'a [T], value: impl Fn(&'a T) -> C) -> Vec<C> {
+    rows.iter().map(value).collect()
 }

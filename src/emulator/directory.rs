@@ -89,8 +89,7 @@ impl Directory {
             name.as_deref().is_some_and(is_taken)
         };
         if self.users.contains_key(&user.user_id)
-            || self.linked.has(&user.user_id)
-            || self.lateness.is_departed(&user, now)
+            || self.is_left_behind(&user, now)
             || taken(&user.email, &|email| self.email_is_taken(&user, email))
             || taken(&user.username, &|name| self.username_is_taken(&user, name))
         {
@@ -195,7 +194,16 @@ impl Directory {
             || self.linked.has_email(user, email)
     }
 
-    fn username_is_taken(&self, user: &User, username: &str) -> bool {
+    /// Whether who was deleted only now, or was linked to somebody, still has the id or the address of a new user.
+    pub(super) fn is_left_behind(&self, user: &User, now: Timestamp) -> bool {
+        let email = user.email.as_deref();
+        self.linked.has(&user.user_id)
+            || email.is_some_and(|email| self.linked.has_email(user, email))
+            || self.lateness.is_departed(user, now)
+    }
+
+    /// Whether somebody else in one of the user's connections has this username.
+    pub(super) fn username_is_taken(&self, user: &User, username: &str) -> bool {
         // Connections with usernames are rare and small in tests; an index would serve nobody.
         self.users.values().map(|entry| &entry.user).any(|other| {
             other.user_id != user.user_id
@@ -204,6 +212,15 @@ impl Directory {
                     .username
                     .as_deref()
                     .is_some_and(|taken| taken.eq_ignore_ascii_case(username))
+        })
+    }
+
+    /// Whether somebody else in one of the user's connections has this phone number. As rare as usernames.
+    pub(super) fn phone_is_taken(&self, user: &User, phone: &str) -> bool {
+        self.users.values().map(|entry| &entry.user).any(|other| {
+            other.user_id != user.user_id
+                && other.shares(user)
+                && other.phone_number.as_deref() == Some(phone)
         })
     }
 

@@ -1,4 +1,4 @@
-//! What the tenant has handed out and may get back: login transactions, codes, refresh and opaque tokens, tickets.
+//! What the tenant has handed out and may get back: login transactions, codes, refresh and opaque tokens.
 //!
 //! Each value is a random text that means something only here, and is good once where OAuth says so.
 
@@ -51,23 +51,6 @@ pub(super) struct Opaque {
     pub(super) expires_at: Timestamp,
 }
 
-/// What a mailed link does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TicketKind {
-    /// Lets its holder set a password.
-    Password,
-    /// Marks the e-mail verified.
-    Verification,
-}
-
-/// A mailed link.
-#[derive(Debug, Clone)]
-pub(super) struct Ticket {
-    pub(super) kind: TicketKind,
-    pub(super) user_id: String,
-    pub(super) expires_at: Timestamp,
-}
-
 /// Everything handed out.
 #[derive(Debug, Default)]
 pub(super) struct Grants {
@@ -75,7 +58,6 @@ pub(super) struct Grants {
     codes: HashMap<String, (Login, Timestamp)>,
     refresh: HashMap<String, Login>,
     opaque: HashMap<String, Opaque>,
-    tickets: HashMap<String, Ticket>,
 }
 
 impl Grants {
@@ -136,31 +118,11 @@ impl Grants {
         self.opaque.get(token)
     }
 
-    /// A new ticket; an older one of the same kind for the same user is good no more.
-    pub(super) fn issue_ticket(&mut self, ticket: Ticket) -> String {
-        self.tickets
-            .retain(|_, old| old.kind != ticket.kind || old.user_id != ticket.user_id);
-        let value = secret();
-        self.tickets.insert(value.clone(), ticket);
-        value
-    }
-
-    pub(super) fn ticket(&self, value: &str, kind: TicketKind, now: Timestamp) -> Option<&Ticket> {
-        self.tickets
-            .get(value)
-            .filter(|ticket| ticket.kind == kind && now < ticket.expires_at)
-    }
-
-    pub(super) fn spend_ticket(&mut self, value: &str) {
-        self.tickets.remove(value);
-    }
-
     /// Forgets everything about a user who is gone.
     pub(super) fn forget(&mut self, user_id: &str) {
         self.codes.retain(|_, (login, _)| login.user_id != user_id);
         self.refresh.retain(|_, login| login.user_id != user_id);
         self.opaque.retain(|_, token| token.user_id != user_id);
-        self.tickets.retain(|_, ticket| ticket.user_id != user_id);
     }
 }
 

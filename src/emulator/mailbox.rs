@@ -13,6 +13,8 @@ pub(super) enum MailKind {
     VerifyEmail,
     /// "Change your password", which is also how people are invited: the link leads to a form.
     ChangePassword,
+    /// "Your import has finished", to the owners of the tenant.
+    ImportCompleted,
 }
 
 /// One mail.
@@ -20,8 +22,10 @@ pub(super) enum MailKind {
 pub(super) struct Mail {
     pub(super) kind: MailKind,
     pub(super) to: String,
-    pub(super) user_id: String,
-    pub(super) link: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<String>,
     #[serde(serialize_with = "serialize_iso")]
     pub(super) sent_at: Timestamp,
 }

@@ -4,15 +4,20 @@ use std::{collections::HashMap, sync::Arc};
 
 use hyper::body::Bytes;
 use serde_json::{Value, json};
-use warp::{Filter, Reply, filters::BoxedFilter, http::StatusCode, reply::Response};
+use warp::{
+    Filter, Reply,
+    filters::BoxedFilter,
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
 
 use super::{
     errors::{OAuthError, json_response},
-    grants::TicketKind,
     limits::{Class, Verdict},
     mailbox::MailKind,
     pages,
     tenant::{SharedGuard, Tenant},
+    tickets::{Redirect, Ticket, TicketKind},
 };
 
 type Parameters = HashMap<String, String>;
@@ -31,12 +36,15 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .map(|tenant: Arc<Tenant>, kind: Option<String>, body: Bytes| {
             change_password(&tenant, kind.as_deref(), &body)
         });
-    let reset_form = warp::path!("u" / "reset-password")
+    let reset_page = warp::path!("u" / "reset-password")
+        .or(warp::path!("lo" / "reset"))
+        .unify();
+    let reset_form = reset_page
         .and(warp::get())
         .and(with_tenant.clone())
         .and(warp::query::<Parameters>())
         .map(|tenant: Arc<Tenant>, query: Parameters| reset_form(&tenant, &query));
-    let reset = warp::path!("u" / "reset-password")
+    let reset = reset_page
         .and(warp::post())
         .and(with_tenant.clone())
         .and(warp::query::<Parameters>())
@@ -159,12 +167,14 @@ fn reset(tenant: &Tenant, query: &Parameters, form: &Parameters) -> Response {
     {
         return pages::reset_password(email, Some("The two passwords are not the same."));
     }
-    match tenant.set_password(ticket, &user.user_id, password) {
-        Ok(()) => pages::message(
-            StatusCode::OK,
+    match tenant.set_password(ticket, password) {
+        Ok(Some(ticket)) => ended(
+            &ticket,
+            email,
             "Password changed",
             "You can now log in to the application with the new password.",
         ),
+        Ok(None) => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
         Err(_) => pages::reset_password(
             email,
             Some("The password is too weak: eight characters at least, of three kinds."),
@@ -173,13 +183,37 @@ fn reset(tenant: &Tenant, query: &Parameters, form: &Parameters) -> Response {
 }
 
 fn verify(tenant: &Tenant, query: &Parameters) -> Response {
-    match tenant.verify_email(ticket(query).unwrap_or_default()) {
-        true => pages::message(StatusCode::OK, "E-mail verified", "Thank you."),
-        false => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
+    let value = ticket(query).unwrap_or_default();
+    let user = tenant.ticket_holder(value, TicketKind::Verification);
+    match (user, tenant.verify_email(value)) {
+        (Some(user), Some(ticket)) => {
+            let email = user.email.as_deref().unwrap_or_default();
+            ended(&ticket, email, "E-mail verified", "Thank you.")
+        }
+        _ => pages::message(StatusCode::GONE, "This link is no longer good", EXPIRED),
     }
 }
 
-const EXPIRED: &str = "A link works once, for five days, and only the newest one does.";
+const EXPIRED: &str = "A link works once, until it expires or a newer one takes its place.";
+
+/// What people see in the end: the application, if the ticket leads there, else a page.
+fn ended(ticket: &Ticket, email: &str, title: &str, text: &str) -> Response {
+    let Some(Redirect { url, tells_email }) = &ticket.redirect else {
+        return pages::message(StatusCode::OK, title, text);
+    };
+    let mut url = url.clone();
+    url.query_pairs_mut()
+        .extend_pairs([("success", "true"), ("message", text)])
+        .extend_pairs(tells_email.then_some(("email", email)));
+    match HeaderValue::from_str(url.as_str()) {
+        Ok(location) => {
+            let mut response = StatusCode::FOUND.into_response();
+            response.headers_mut().insert(header::LOCATION, location);
+            response
+        }
+        Err(_) => pages::message(StatusCode::OK, title, text),
+    }
+}
 
 fn ticket(query: &Parameters) -> Option<&str> {
     query.get("ticket").map(String::as_str)

@@ -38,6 +38,7 @@ mod passwords;
 mod profile;
 mod rules;
 mod tenant;
+mod tickets;
 mod validate;
 
 mod errors;
@@ -45,10 +46,12 @@ mod faults;
 mod front;
 mod requests;
 
+mod jobs;
 mod lucene;
 mod management;
 mod search;
 mod searchable;
+mod ticket_requests;
 mod users;
 mod verify;
 
@@ -63,7 +66,9 @@ mod control;
 mod control_tokens;
 mod control_users;
 
-pub use self::options::{Answers, AppClient, MachineClient, Options, Plan, SHIPPED_ACTION};
+pub use self::options::{
+    Answers, AppClient, ExportFile, JobOptions, MachineClient, Options, Plan, SHIPPED_ACTION,
+};
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +133,10 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .map(Reply::into_response);
     users::routes(tenant)
         .or(for_browsers)
+        .unify()
+        .or(ticket_requests::routes(tenant))
+        .unify()
+        .or(jobs::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()

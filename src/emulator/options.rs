@@ -5,9 +5,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-mod answers;
+use super::rules::GOOGLE;
 
-pub use self::answers::Answers;
+mod answers;
+mod jobs;
+
+pub use self::{
+    answers::Answers,
+    jobs::{ExportFile, JobOptions},
+};
 
 /// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
 pub const SHIPPED_ACTION: &str = include_str!("../../config/auth0-action.js");
@@ -44,6 +50,10 @@ pub struct Options {
     pub search_delay_ms: u32,
     /// What it does where Auth0's documentation leaves two answers open.
     pub answers: Answers,
+    /// How its jobs go.
+    pub jobs: JobOptions,
+    /// Whether people meet the Classic Login pages: tickets then lead to `/lo/reset`, and to their `result_url` at last.
+    pub classic_login: bool,
     /// Whether social connections sync the profile at each login (Auth0's default), which makes name-like fields of
     /// their users read-only.
     pub social_profile_sync: bool,
@@ -69,6 +79,8 @@ impl Default for Options {
             plan: Plan::Unlimited,
             search_delay_ms: 0,
             answers: Answers::default(),
+            jobs: JobOptions::default(),
+            classic_login: false,
             social_profile_sync: true,
             action: None,
             keep_requests: 100_000,
@@ -98,6 +110,14 @@ impl Options {
             Some(id) => id.clone(),
             None => connection_id(&self.connection),
         }
+    }
+
+    /// The name of the connection with this id, of those there are.
+    pub(super) fn connection_named(&self, id: &str) -> Option<&str> {
+        if id == self.connection_id() {
+            return Some(&self.connection);
+        }
+        (id == connection_id(GOOGLE)).then_some(GOOGLE)
     }
 
     /// The Action to run at login, if any.

@@ -122,7 +122,7 @@ pub(super) fn text<'a>(body: &'a Object, key: &str) -> Option<&'a str> {
 }
 
 /// Fields that are simply set or, in a patch, unset by `null`.
-fn apply_plain(user: &mut User, body: &Object) {
+pub(super) fn apply_plain(user: &mut User, body: &Object) {
     let unset_or_text = |key: &str, field: &mut Option<String>| {
         if let Some(value) = body.get(key) {
             *field = value.as_str().map(str::to_owned);
@@ -143,7 +143,7 @@ fn apply_plain(user: &mut User, body: &Object) {
 }
 
 /// `app_metadata` vanishes when it is empty, `user_metadata` stays as `{}`: recorded so.
-fn apply_metadata(user: &mut User, body: &Object) {
+pub(super) fn apply_metadata(user: &mut User, body: &Object) {
     if let Some(Value::Object(change)) = body.get("app_metadata") {
         user.app_metadata =
             Some(merged(user.app_metadata.take(), change)).filter(|map| !map.is_empty());

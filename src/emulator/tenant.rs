@@ -12,7 +12,8 @@ use super::{
     directory::Directory,
     errors::ApiError,
     faults::Faults,
-    grants::{Grants, Ticket, TicketKind},
+    grants::Grants,
+    jobs::Jobs,
     keys::Keys,
     limits::{Class, Limiter, Verdict},
     mailbox::{Mail, MailKind, Mailbox},
@@ -22,10 +23,11 @@ use super::{
     profile::User,
     requests::RequestLog,
     rules::lift_block,
+    tickets::{Ticket, TicketKind, Tickets},
 };
 
 /// How long a mailed link is good for: five days, Auth0's default for tickets.
-const TICKET: SignedDuration = SignedDuration::from_secs(432_000);
+pub(super) const TICKET: SignedDuration = SignedDuration::from_secs(432_000);
 
 /// One tenant.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(super) struct Tenant {
     pub(super) directory: RwLock<Directory>,
     pub(super) mailbox: Mutex<Mailbox>,
     pub(super) grants: Mutex<Grants>,
+    pub(super) tickets: Mutex<Tickets>,
+    pub(super) jobs: Jobs,
     pub(super) keys: RwLock<Keys>,
     pub(super) verified: VerifiedTokens,
     limiter: Mutex<Limiter>,
@@ -58,6 +62,8 @@ impl Tenant {
             directory: RwLock::new(directory),
             mailbox: Mutex::default(),
             grants: Mutex::default(),
+            tickets: Mutex::default(),
+            jobs: Jobs::default(),
             keys: RwLock::new(keys),
             verified: VerifiedTokens::default(),
             limiter: Mutex::default(),
@@ -92,6 +98,8 @@ impl Tenant {
         *self.directory.write_guard() = Directory::default();
         *self.mailbox.guard() = Mailbox::default();
         *self.grants.guard() = Grants::default();
+        *self.tickets.guard() = Tickets::default();
+        self.jobs.clear();
         self.faults.clear();
         self.requests.clear();
         self.clock.reset();
@@ -114,80 +122,85 @@ impl Tenant {
         let (ticket, page) = match kind {
             MailKind::VerifyEmail => (TicketKind::Verification, "email-verification"),
             MailKind::ChangePassword => (TicketKind::Password, "reset-password"),
+            // That one goes to the tenant's owners and has no link.
+            MailKind::ImportCompleted => return,
         };
-        let value = self.issue_ticket(ticket, &user.user_id);
+        let now = self.clock.now();
+        let value = self.issue_ticket(Ticket {
+            kind: ticket,
+            user_id: user.user_id.clone(),
+            expires_at: now.saturating_add(TICKET).unwrap_or(jiff::Timestamp::MAX),
+            mailed: true,
+            verifies: true,
+            redirect: None,
+        });
         self.mailbox.guard().deliver(Mail {
             kind,
             to,
-            user_id: user.user_id.clone(),
-            link: format!("{}/u/{page}?ticket={value}", self.base_url),
-            sent_at: self.clock.now(),
+            user_id: Some(user.user_id.clone()),
+            link: Some(format!("{}/u/{page}?ticket={value}", self.base_url)),
+            sent_at: now,
         });
     }
 
-    pub(super) fn issue_ticket(&self, kind: TicketKind, user_id: &str) -> String {
-        let expires_at = self
-            .clock
-            .now()
-            .saturating_add(TICKET)
-            .unwrap_or(jiff::Timestamp::MAX);
-        self.grants.guard().issue_ticket(Ticket {
-            kind,
-            user_id: user_id.to_owned(),
-            expires_at,
-        })
+    /// Hands out a ticket, which may cancel earlier ones.
+    pub(super) fn issue_ticket(&self, ticket: Ticket) -> String {
+        let cancels_all = self.options().answers.ticket_cancels_earlier;
+        let now = self.clock.now();
+        self.tickets.guard().issue(ticket, cancels_all, now)
     }
 
     /// Whom a ticket is for, while it is good.
     pub(super) fn ticket_holder(&self, value: &str, kind: TicketKind) -> Option<Arc<User>> {
-        let user_id = {
-            let grants = self.grants.guard();
-            grants
-                .ticket(value, kind, self.clock.now())?
-                .user_id
-                .clone()
-        };
+        let now = self.clock.now();
+        let user_id = self.tickets.guard().get(value, kind, now)?.user_id.clone();
         self.directory.read_guard().get(&user_id).cloned()
     }
 
-    /// Sets a password through a mailed link, which proves that the address is the user's.
+    /// Sets a password by a ticket; what is left is where it leads. None: the ticket is not good.
     ///
     /// # Errors
     /// The password is too weak; the ticket stays good.
     pub(super) fn set_password(
         &self,
         ticket: &str,
-        user_id: &str,
         password: &str,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Ticket>, ApiError> {
         if !is_strong(password) {
             return Err(ApiError::weak_password());
         }
-        self.grants.guard().spend_ticket(ticket);
-        let lifts_block = self.options().answers.reset_lifts_block;
         let now = self.clock.now();
-        self.directory.write_guard().update(user_id, now, |user| {
+        let Some(ticket) = self
+            .tickets
+            .guard()
+            .spend(ticket, TicketKind::Password, now)
+        else {
+            return Ok(None);
+        };
+        let lifts_block = self.options().answers.reset_lifts_block;
+        let mut directory = self.directory.write_guard();
+        let user = directory.update(&ticket.user_id, now, |user| {
             user.password = Some(Password::new(password));
             user.last_password_reset = Some(now);
-            user.email_verified = true;
+            user.email_verified |= ticket.verifies;
             if lifts_block {
                 lift_block(user);
             }
         });
-        Ok(())
+        Ok(user.map(|_| ticket))
     }
 
-    /// Marks the e-mail verified through a mailed link; whether the link was good.
-    pub(super) fn verify_email(&self, ticket: &str) -> bool {
-        let Some(user) = self.ticket_holder(ticket, TicketKind::Verification) else {
-            return false;
-        };
-        self.grants.guard().spend_ticket(ticket);
+    /// Marks the e-mail verified by a ticket, if it is good; what is left is where it leads.
+    pub(super) fn verify_email(&self, ticket: &str) -> Option<Ticket> {
         let now = self.clock.now();
+        let ticket = self
+            .tickets
+            .guard()
+            .spend(ticket, TicketKind::Verification, now)?;
         self.directory
             .write_guard()
-            .update(&user.user_id, now, |user| user.email_verified = true);
-        true
+            .update(&ticket.user_id, now, |user| user.email_verified = true)?;
+        Some(ticket)
     }
 
     /// Removes a user and all that was handed out for them; whether there was one.
@@ -196,6 +209,7 @@ impl Tenant {
         let deleted = self.directory.write_guard().delete(user_id, now);
         if deleted {
             self.grants.guard().forget(user_id);
+            self.tickets.guard().forget(user_id);
         }
         deleted
     }

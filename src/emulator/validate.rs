@@ -202,10 +202,7 @@ pub(super) fn check(schema: Schema, body: &Object) -> Result<(), ApiError> {
 const UNKNOWN_PROPERTY: &str = "OBJECT_ADDITIONAL_PROPERTIES";
 
 /// Everything that does not fit, by property.
-pub(super) fn misfits<'a>(
-    schema: Schema,
-    body: &'a Object,
-) -> impl Iterator<Item = (&'a str, Misfit)> {
+pub(super) fn misfits(schema: Schema, body: &Object) -> impl Iterator<Item = (&str, Misfit)> {
     body.iter().filter_map(move |(key, value)| {
         let misfit = match schema.iter().find(|(name, ..)| name == key) {
             None => Misfit {
@@ -306,7 +303,8 @@ pub(super) fn is_user_id(text: &str) -> bool {
         .is_some_and(|(provider, id)| !provider.is_empty() && !id.is_empty())
 }
 
-fn is_connection_id(text: &str) -> bool {
+/// `con_` and 16 letters and digits.
+pub(super) fn is_connection_id(text: &str) -> bool {
     text.strip_prefix("con_")
         .is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

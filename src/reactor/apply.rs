@@ -1,7 +1,7 @@
 //! One planned action carried out on Auth0, and its answer turned into what is to be recorded. No retries: the plan is the
 //! retry.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::Instrument;
@@ -13,8 +13,8 @@ use super::{
 use crate::{
     auth0::{CallError, Client},
     db::{
-        mirror::Begun,
-        record::{Class, Done, Effect, Failure},
+        begin::Begun,
+        done::{Class, Done, Effect, Failure},
     },
 };
 
@@ -60,6 +60,22 @@ pub async fn apply(client: &Client, begun: Begun) -> Done {
     };
     log(&done);
     done
+}
+
+/// The end of a call that was begun and is not made after all.
+pub fn not_made(begun: Begun) -> Done {
+    Done {
+        user_key: begun.row.user_key,
+        auth0_user_id: begun.row.auth0_user_id,
+        call_id: begun.call_id,
+        action: begun.row.action,
+        changes: begun.row.changes,
+        effect: Effect::NotMade,
+        status: None,
+        detail: None,
+        started_at: Timestamp::now(),
+        duration: Duration::ZERO,
+    }
 }
 
 async fn carry_out(client: &Client, call: Call) -> Result<(Effect, u16), CallError> {

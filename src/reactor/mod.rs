@@ -1,16 +1,15 @@
 //! The reactor: woken, it folds what changed, claims who is due, and carries out the plan on Auth0.
 //!
 //! ```text
-//! listen ──► look: fold ► claim ─► work: turn (plan, begin) ► apply ► turn (record, plan, begin) … ► let go
+//! listen ──► look: fold ► claim ─► work: turn (plan, begin) ► call ► turn (record, plan, begin) … ► let go
 //! ```
 //!
 //! Wanted: every committed change reaches Auth0 once, soon, removals first; nothing is lost or doubled when a process dies
 //! between any two steps; an orderly stop leaves no call cut and no lease behind.
 //!
 //! Design: level-triggered. A wake only says "look"; what is to be done is read from `roster.plan` when it is about to be
-//! done. One loop owns the waiting: it listens, looks, then waits for the next ring, the next poll, the next retry or a
-//! worker. Workers are tasks of at most [`BATCH`] users each; between their two transactions Auth0 is called, and nothing is open
-//! in the database.
+//! done. One loop owns the waiting: it listens, looks, then waits for the next ring, the next poll, the next retry or for
+//! somebody to be let go. `work` owns the users that were claimed; while Auth0 is called, nothing is open in the database.
 //!
 //! Known races:
 //! * A writer that relied on another's ring (`triggers/bell.sql`) commits a moment after the look: each wake is followed by looks
@@ -21,33 +20,32 @@
 pub mod apply;
 pub mod outcome;
 pub mod plan;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::Pool;
-use futures_util::future::join_all;
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
     time::{Instant, interval, interval_at, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::work::LONGEST_QUEUE;
+use self::work::Work;
 use crate::{
     auth0::{Class, Client},
     db::{
         DbError, changes,
         connect::Endpoint,
         listener::{self, Heard},
-        mirror::{self, Claim, Terms},
+        mirror::{self, Terms},
         reactors::{self, Fallback, HEARTBEAT, Note, Settings},
-        record::Done,
+        write_back,
     },
     telemetry::with_causes,
 };
 
-/// Users that one worker takes at a time: enough to share its two transactions, few enough that a slow call delays few.
-const BATCH: usize = 16;
 /// When to look again after a wake, for those who relied on somebody else's ring.
 const AFTERLOOKS: [Duration; 5] = [
     Duration::from_millis(2),
@@ -90,7 +88,8 @@ impl Reactor {
         let reactor = Arc::new(self);
         let (heard, mut hears) = mpsc::channel(16);
         let listening = tokio::spawn(listener::listen(endpoint, heard, stop.clone()));
-        let mut workers = Workers::new(reactor.clone(), stop.clone());
+        let work = Work::start(reactor.clone(), stop.clone());
+        let mut held_back = false;
         let mut poll = interval(reactor.poll_interval);
         let mut sweep = interval_at(Instant::now() + reactor.sweep_every, reactor.sweep_every);
         let mut heartbeat = interval(HEARTBEAT);
@@ -103,9 +102,9 @@ impl Reactor {
                     Some(heard) => reactor.hear(heard, &mut looks).await,
                     None => break,
                 },
-                () = workers.ended() => true,
                 () = sleep_until(looks.next_or_now()), if looks.is_any() => looks.took(),
-                () = reactor.client.pace().ready(Class::WriteUsers), if workers.held_back => true,
+                () = work.let_go() => true,
+                () = reactor.client.pace().ready(Class::WriteUsers), if held_back => true,
                 _ = poll.tick() => true,
                 _ = sweep.tick() => {
                     reactor.sweep().await;
@@ -119,8 +118,11 @@ impl Reactor {
             if look {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    looked = reactor.look(&mut workers) => match looked {
-                        Ok(next) => looks.also(next),
+                    looked = reactor.look(&work) => match looked {
+                        Ok(Looked { held_back: later, next }) => {
+                            held_back = later;
+                            looks.also(next);
+                        }
                         Err(error) => {
                             tracing::warn!(error = %with_causes(&error), "the database could not be looked at");
                             looks.also(Some(AFTER_A_FAULT));
@@ -129,7 +131,8 @@ impl Reactor {
                 }
             }
         }
-        workers.finish().await;
+        let patience = reactor.client.longest_call() + LONGEST_QUEUE + Duration::from_secs(5);
+        work.finish(patience).await;
         let _ = listening.await;
         reactor.say_goodbye().await;
         Ok(())
@@ -165,14 +168,15 @@ impl Reactor {
     /// # Errors
     /// [`DbError`].
     pub async fn settle(&self) -> Result<(), DbError> {
-        while changes::fold(&self.pool).await?.changes > 0 {}
+        let work = Work::start(Arc::new(self.clone()), CancellationToken::new());
         loop {
-            let claims = mirror::claim(&self.pool, &self.terms, BATCH).await?;
+            while changes::fold(&self.pool).await?.changes > 0 {}
+            let claims = mirror::claim(&self.pool, &self.terms, work.room()).await?;
             if claims.is_empty() {
                 return Ok(());
             }
-            self.work(claims, &CancellationToken::new()).await;
-            while changes::fold(&self.pool).await?.changes > 0 {}
+            work.take(claims);
+            work.idle().await;
         }
     }
 
@@ -200,8 +204,8 @@ impl Reactor {
         heard == Heard::Listening
     }
 
-    /// Folds what is new and gives work to free workers. Gives when the next user is due, if that is known.
-    async fn look(&self, workers: &mut Workers) -> Result<Option<Duration>, DbError> {
+    /// Folds what is new and claims as many users as there is room for.
+    async fn look(&self, work: &Work) -> Result<Looked, DbError> {
         loop {
             let folded = changes::fold(&self.pool).await?;
             if folded.looked_at_everybody {
@@ -211,115 +215,35 @@ impl Reactor {
                 break;
             }
         }
-        workers.held_back = false;
-        loop {
-            let free = workers.free();
-            if free == 0 {
-                // The next worker to end looks again.
-                return Ok(None);
-            }
-            let allowed = self.client.pace().available(Class::WriteUsers) as usize;
-            if allowed == 0 {
-                workers.held_back = true;
-                return Ok(None);
-            }
-            let claims =
-                mirror::claim(&self.pool, &self.terms, free.min(allowed).min(BATCH)).await?;
-            if claims.is_empty() {
-                return mirror::next_due(&self.pool).await;
-            }
-            workers.start(claims);
+        let room = work.room();
+        if room == 0 {
+            // Whoever is let go next brings the next look.
+            return Ok(Looked::default());
         }
-    }
-
-    /// Works on claimed users until there is nothing to do for them now. Once `stop` is cancelled no further call begins.
-    async fn work(&self, claims: Vec<Claim>, stop: &CancellationToken) {
-        let keys: Vec<String> = claims.iter().map(|claim| claim.user_key.clone()).collect();
-        let mut claims = claims;
-        let mut done = Vec::new();
-        loop {
-            let begun = match self.turn(&claims, done, stop).await {
-                Ok(begun) => begun,
-                Err(error) => {
-                    tracing::error!(error = %with_causes(&error), users = claims.len(), "results could not be recorded; they are looked at later");
-                    return;
-                }
-            };
-            if begun.is_empty() {
-                break;
-            }
-            claims = begun
-                .iter()
-                .map(|call| Claim {
-                    user_key: call.row.user_key.clone(),
-                })
-                .collect();
-            done = join_all(
-                begun
-                    .into_iter()
-                    .map(|begun| apply::apply(&self.client, begun)),
-            )
-            .await;
+        let allowed = self.client.pace().available(Class::WriteUsers) as usize;
+        if allowed == 0 {
+            return Ok(Looked {
+                held_back: true,
+                next: None,
+            });
         }
-        if let Err(error) = mirror::write_back(&self.pool, Some(&keys)).await {
-            tracing::debug!(error = %with_causes(&error), "ids are written back by the next sweep");
-        }
-    }
-
-    /// One turn, tried again while the lease lasts, so that a database that restarts loses no result.
-    async fn turn(
-        &self,
-        claims: &[Claim],
-        done: Vec<Done>,
-        stop: &CancellationToken,
-    ) -> Result<Vec<mirror::Begun>, DbError> {
-        let until = Instant::now() + self.terms.lease / 2;
-        loop {
-            let more = !stop.is_cancelled();
-            match mirror::turn(&self.pool, &self.terms, claims, done.clone(), more).await {
-                Err(error) if error.server().is_some() && !error.is_unreachable() => {
-                    return Ok(self.turn_one_by_one(claims, done, more).await);
-                }
-                Err(error) if Instant::now() < until && !done.is_empty() => {
-                    tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
-                    tokio::time::sleep(AFTER_A_FAULT).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// One user whom the database refuses must not hold up the others of the batch.
-    async fn turn_one_by_one(
-        &self,
-        claims: &[Claim],
-        done: Vec<Done>,
-        more: bool,
-    ) -> Vec<mirror::Begun> {
-        let mut begun = Vec::new();
-        for claim in claims {
-            let mine = done
-                .iter()
-                .filter(|done| done.user_key == claim.user_key)
-                .cloned()
-                .collect();
-            let alone = std::slice::from_ref(claim);
-            match mirror::turn(&self.pool, &self.terms, alone, mine, more).await {
-                Ok(calls) => begun.extend(calls),
-                Err(error) => {
-                    let words = error.server().map_or("", |e| e.message()).to_owned();
-                    tracing::error!(user.key = %claim.user_key, error = %with_causes(&error), "the database refuses this user's turn");
-                    let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, &words).await;
-                }
-            }
-        }
-        begun
+        let limit = room.min(allowed);
+        let claims = mirror::claim(&self.pool, &self.terms, limit).await?;
+        let there_may_be_more = claims.len() == limit;
+        work.take(claims);
+        Ok(Looked {
+            held_back: false,
+            next: match there_may_be_more {
+                true => None,
+                false => mirror::next_due(&self.pool).await?,
+            },
+        })
     }
 
     async fn sweep(&self) {
         let swept = async {
             let found = changes::sweep(&self.pool).await?;
-            mirror::write_back(&self.pool, None).await?;
+            write_back::write_back(&self.pool, None).await?;
             changes::forget(&self.pool, self.history_keep).await?;
             reactors::note(&self.pool, self.terms.reactor, Note::Swept).await?;
             Ok::<_, DbError>(found)
@@ -362,58 +286,13 @@ impl Reactor {
     }
 }
 
-/// The tasks at work, and how many users they hold.
-struct Workers {
-    reactor: Arc<Reactor>,
-    stop: CancellationToken,
-    tasks: JoinSet<usize>,
-    users: usize,
-    /// The last look ended because Auth0's rate limit allows no call now.
+/// What a look came to.
+#[derive(Debug, Default)]
+struct Looked {
+    /// Auth0's rate limit allows no call now.
     held_back: bool,
-}
-
-impl Workers {
-    fn new(reactor: Arc<Reactor>, stop: CancellationToken) -> Self {
-        Self {
-            reactor,
-            stop,
-            tasks: JoinSet::new(),
-            users: 0,
-            held_back: false,
-        }
-    }
-
-    fn free(&self) -> usize {
-        self.reactor.workers.saturating_sub(self.users)
-    }
-
-    fn start(&mut self, claims: Vec<Claim>) {
-        let (reactor, stop, users) = (self.reactor.clone(), self.stop.clone(), claims.len());
-        self.users += users;
-        self.tasks.spawn(async move {
-            reactor.work(claims, &stop).await;
-            users
-        });
-    }
-
-    /// Returns when a task ended; never while there is none.
-    async fn ended(&mut self) {
-        match self.tasks.join_next().await {
-            Some(Ok(users)) => self.users -= users,
-            // A panic in a task; its users' leases end by themselves.
-            Some(Err(_)) => self.users = self.users.saturating_sub(BATCH),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Lets every call that was begun end and be recorded.
-    async fn finish(&mut self) {
-        let patience = self.reactor.client.longest_call() + Duration::from_secs(5);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(patience, all).await.is_err() {
-            tracing::warn!("some calls did not end in time; their accounts are looked at later");
-        }
-    }
+    /// When the next user is due, if that is known.
+    next: Option<Duration>,
 }
 
 /// When to look again without being woken.

@@ -16,8 +16,8 @@ use super::plan::Look;
 use crate::{
     auth0::{CallError, User},
     db::{
+        done::{Class, Effect, Failure, Findings, Observed},
         plan::Action,
-        record::{Class, Effect, Failure, Findings, Observed},
     },
 };
 

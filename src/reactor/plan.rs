@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::{
     auth0::{NewUser, Patch},
     db::{
-        mirror::Begun,
+        begin::Begun,
         plan::{Action, PlanRow},
     },
     user::Auth0UserId,

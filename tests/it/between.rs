@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use roster::db::mirror;
+use roster::db::mirror::{self, Terms};
 
 use crate::support::{
     logs::Logs,
@@ -37,7 +37,7 @@ async fn a_recycled_key_means_another_person_also_when_the_insert_comes_between_
         &world.reactor.pool,
         &world.reactor.terms,
         &claims,
-        vec![],
+        &[],
         true,
     )
     .await
@@ -246,12 +246,16 @@ async fn a_deadline_counts_from_when_the_call_begins_and_not_from_when_its_turn_
     world.add(&[ADA]).await;
     world.fold().await;
     let (pool, terms) = (world.reactor.pool.clone(), world.reactor.terms.clone());
-    let claims = mirror::claim(&pool, &terms, 16).await.expect("claims");
+    // A lease that is nearly over.
+    let claimed = Terms {
+        lease: terms.call_deadline / 2,
+        ..terms.clone()
+    };
+    let claims = mirror::claim(&pool, &claimed, 16).await.expect("claims");
     world
         .run("begin; select from roster.mirror for update")
         .await;
-    let turn =
-        tokio::spawn(async move { mirror::turn(&pool, &terms, &claims, vec![], true).await });
+    let turn = tokio::spawn(async move { mirror::turn(&pool, &terms, &claims, &[], true).await });
     eventually("a turn that waits for the row", async || {
         world
             .says("select exists (select from pg_locks where not granted and locktype = 'transactionid' and pid in \

@@ -10,13 +10,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod control;
+mod exports;
+mod imports;
 mod limits;
 mod login;
 mod mail;
 mod recordings;
 mod search;
+mod tickets;
 mod tokens;
 mod users;
+mod verification;
 
 const CONNECTION: &str = "Username-Password-Authentication";
 const API: &str = "https://api.example.test";

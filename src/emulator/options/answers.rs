@@ -20,6 +20,14 @@ pub struct Answers {
     pub reset_lifts_block: bool,
     /// Whether a 429 carries `Retry-After`, which Auth0 does not promise on plain rate limits.
     pub retry_after: bool,
+    /// What an unfinished job says once it has begun: recordings show `pending` only, scripts also meet `processing`.
+    pub job_running_status: String,
+    /// Whether an import job mails the users it adds, as `POST /users` does unless told otherwise.
+    pub import_mails: bool,
+    /// Whether an import that updates a user without saying `email_verified` makes the address unverified.
+    pub import_unverifies: bool,
+    /// Whether a ticket cancels the user's earlier ones of its kind, as a mailed link does.
+    pub ticket_cancels_earlier: bool,
 }
 
 impl Default for Answers {
@@ -30,6 +38,10 @@ impl Default for Answers {
             reuse_delay_seconds: 0,
             reset_lifts_block: true,
             retry_after: false,
+            job_running_status: "pending".into(),
+            import_mails: false,
+            import_unverifies: false,
+            ticket_cancels_earlier: true,
         }
     }
 }
@@ -45,6 +57,10 @@ impl Answers {
             reuse_delay_seconds: 2,
             reset_lifts_block: false,
             retry_after: true,
+            job_running_status: "processing".into(),
+            import_mails: true,
+            import_unverifies: true,
+            ticket_cancels_earlier: false,
         }
     }
 }

@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use roster::{
     auth0,
-    db::{
-        changes,
-        connect::Endpoint,
-        mirror::{self, Terms},
-        reactors::Settings,
-    },
+    db::{changes, connect::Endpoint, mirror::Terms, reactors::Settings, write_back},
     emulator,
-    reactor::Reactor,
+    reactor::{LONGEST_QUEUE, Reactor},
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -154,7 +149,7 @@ impl World {
     /// Everybody is looked at, as each `sweep.every`, and what is found is done.
     pub(crate) async fn sweep(&self) {
         changes::sweep(&self.reactor.pool).await.expect("a sweep");
-        mirror::write_back(&self.reactor.pool, None)
+        write_back::write_back(&self.reactor.pool, None)
             .await
             .expect("ids written back");
         self.settle().await;
@@ -235,7 +230,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         terms: Terms {
             reactor: Uuid::new_v4(),
             lease: Duration::from_secs(60),
-            call_deadline: client.longest_call(),
+            call_deadline: LONGEST_QUEUE + client.longest_call(),
             invitations_per_minute: 1000,
         },
         settings: Settings {

@@ -1,0 +1,199 @@
+//! Begin: calls are marked as in flight before they are made, a statement for all of a kind, so that a crash leaves a trace of each.
+
+use std::collections::HashMap;
+
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use super::{
+    DbError,
+    mirror::Terms,
+    plan::{Action, PlanRow},
+};
+
+/// A call that is marked as in flight and is to be made now.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// The planned row; `auth0_user_id` is set for everything but a look by address.
+    pub row: PlanRow,
+    /// Fences the record of this call.
+    pub call_id: Uuid,
+    /// Whether Auth0 had said that the account exists already.
+    pub conflict: bool,
+    /// Whether the user's row is there; a look for a removed user adopts nothing.
+    pub live: bool,
+    /// Whether the account is one Roster knows, as opposed to an id that the row claims.
+    pub known: bool,
+}
+
+/// What was begun, and whom to ask again a little later, since mails go out at a pace.
+#[derive(Default)]
+pub(super) struct Started {
+    pub(super) begun: Vec<Begun>,
+    pub(super) later: Vec<String>,
+}
+
+/// Begins the call of each row, one of each user. The caller holds the users' mirror rows.
+pub(super) async fn begin(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    rows: Vec<PlanRow>,
+) -> Result<Started, DbError> {
+    let mut started = Started::default();
+    let (mut creates, mut looks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        match row.action {
+            Action::Create => creates.push(Begun::new(row)),
+            // Reading changes nothing, so nothing has to be remembered of it.
+            Action::Look => looks.push(Begun::new(row)),
+            Action::Invite => match invite(tx, terms, &row).await? {
+                true => started.begun.push(Begun::new(row)),
+                false => started.later.push(row.user_key),
+            },
+            _ => others.push(Begun::new(row)),
+        }
+    }
+    choose_ids(tx, terms, &mut creates).await?;
+    mark(tx, terms, &others).await?;
+    learn(tx, &mut looks).await?;
+    started.begun.extend(others);
+    started.begun.extend(creates);
+    started.begun.extend(looks);
+    Ok(started)
+}
+
+impl Begun {
+    fn new(row: PlanRow) -> Self {
+        Self {
+            row,
+            call_id: Uuid::new_v4(),
+            conflict: false,
+            live: true,
+            known: true,
+        }
+    }
+}
+
+/// Ids are chosen before the first call, so that a create whose answer is lost is found by its id.
+async fn choose_ids(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    creates: &mut [Begun],
+) -> Result<(), DbError> {
+    if creates.is_empty() {
+        return Ok(());
+    }
+    let statement = tx
+        .prepare_cached(
+            "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state, email, call_id, call_action, call_deadline) \
+             select coalesce((select k.auth0_user_id from roster.accounts k where k.auth0_user_id = c.auth0_user_id and k.user_key = c.user_key), \
+                'auth0|' || gen_random_uuid()), m.user_key, m.incarnation, 'made', 'chosen', c.email, c.call_id, 'create', \
+                clock_timestamp() + make_interval(secs => $5) \
+             from unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) c (user_key, auth0_user_id, email, call_id) \
+             join roster.mirror m on m.user_key = c.user_key \
+             on conflict (auth0_user_id) do update \
+             set email = excluded.email, call_id = excluded.call_id, call_action = excluded.call_action, call_deadline = excluded.call_deadline \
+             returning user_key, auth0_user_id",
+        )
+        .await?;
+    let keys: Vec<&str> = creates.iter().map(|c| c.row.user_key.as_str()).collect();
+    let ids: Vec<Option<&str>> = creates
+        .iter()
+        .map(|c| c.row.auth0_user_id.as_deref())
+        .collect();
+    let emails: Vec<Option<String>> = creates
+        .iter()
+        .map(|c| c.row.email.as_deref().map(str::to_lowercase))
+        .collect();
+    let calls: Vec<Uuid> = creates.iter().map(|c| c.call_id).collect();
+    let rows = tx
+        .query(
+            &statement,
+            &[&keys, &ids, &emails, &calls, &deadline(terms)],
+        )
+        .await?;
+    let mut chosen: HashMap<String, String> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for create in creates {
+        create.row.auth0_user_id = chosen.remove(&create.row.user_key);
+    }
+    Ok(())
+}
+
+/// Takes a place in the ledger of invitations; false if there is none now.
+async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bool, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "insert into roster.invitations (user_key, incarnation, epoch, auth0_user_id, state) \
+             select m.user_key, m.incarnation, m.invite_epoch, $2, 'sending' from roster.mirror m \
+             where m.user_key = $1 and (select count(*) from roster.invitations i \
+                where i.state in ('sending', 'sent') and i.changed_at > now() - interval '1 minute') < $3 \
+             on conflict do nothing returning epoch",
+        )
+        .await?;
+    let per_minute = i64::from(terms.invitations_per_minute);
+    let ledger = tx
+        .query_opt(
+            &statement,
+            &[&row.user_key, &row.auth0_user_id, &per_minute],
+        )
+        .await?;
+    Ok(ledger.is_some())
+}
+
+async fn mark(tx: &Transaction<'_>, terms: &Terms, calls: &[Begun]) -> Result<(), DbError> {
+    if calls.is_empty() {
+        return Ok(());
+    }
+    let statement = tx
+        .prepare_cached(
+            "update roster.accounts a set call_id = c.call_id, call_action = c.action, call_deadline = clock_timestamp() + make_interval(secs => $4) \
+             from unnest($1::text[], $2::uuid[], $3::text[]) c (auth0_user_id, call_id, action) where a.auth0_user_id = c.auth0_user_id",
+        )
+        .await?;
+    let ids: Vec<Option<&str>> = calls
+        .iter()
+        .map(|c| c.row.auth0_user_id.as_deref())
+        .collect();
+    let call_ids: Vec<Uuid> = calls.iter().map(|c| c.call_id).collect();
+    let actions: Vec<&str> = calls.iter().map(|c| c.row.action.as_str()).collect();
+    tx.execute(&statement, &[&ids, &call_ids, &actions, &deadline(terms)])
+        .await?;
+    Ok(())
+}
+
+/// What a look has to know: had Auth0 said that the account exists, is the row there for this account, is the id ours.
+async fn learn(tx: &Transaction<'_>, looks: &mut [Begun]) -> Result<(), DbError> {
+    if looks.is_empty() {
+        return Ok(());
+    }
+    let statement = tx
+        .prepare_cached(
+            "select m.user_key, m.conflict, exists (select from roster.desired_users d where d.user_key = m.user_key) \
+                and not exists (select from roster.accounts a where a.auth0_user_id = l.auth0_user_id and a.incarnation <> m.incarnation), \
+                exists (select from roster.accounts a where a.auth0_user_id = l.auth0_user_id and a.user_key = m.user_key) \
+             from unnest($1::text[], $2::text[]) l (user_key, auth0_user_id) join roster.mirror m on m.user_key = l.user_key",
+        )
+        .await?;
+    let keys: Vec<&str> = looks.iter().map(|l| l.row.user_key.as_str()).collect();
+    let ids: Vec<Option<&str>> = looks
+        .iter()
+        .map(|l| l.row.auth0_user_id.as_deref())
+        .collect();
+    let rows = tx.query(&statement, &[&keys, &ids]).await?;
+    let mut facts: HashMap<&str, (bool, bool, bool)> = rows
+        .iter()
+        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3))))
+        .collect();
+    for look in looks {
+        if let Some(known) = facts.remove(look.row.user_key.as_str()) {
+            (look.conflict, look.live, look.known) = known;
+        }
+    }
+    Ok(())
+}
+
+/// From the clock, not from when the transaction began: it may have waited for the row.
+fn deadline(terms: &Terms) -> f64 {
+    terms.call_deadline.as_secs_f64()
+}

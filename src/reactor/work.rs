@@ -1,0 +1,366 @@
+//! Work: the users under this reactor's leases, from their claim until they are let go.
+//!
+//! ```text
+//! claimed ──► waiting ──► turn (record, plan, begin) ──► call ──► waiting … ──► let go, id written back
+//! ```
+//!
+//! Wanted: a call's result is recorded at once when little is going on, and many results share a transaction when much is;
+//! a slow call holds nobody else up; the number of users at work is bounded.
+//!
+//! Design: one task owns all of it. Whoever waits for a turn waits together; as soon as one of [`TURNS`] transactions is free it takes
+//! them all (at most [`MOST_A_TURN`]), so batches grow by themselves with the load. Calls run beside that, as many at a time as
+//! `reactor.workers` says; a few more are begun ahead, as many as take [`AHEAD`], so that a worker need not wait for the disk between two
+//! quick calls. Each user carries a place, which is free again once the user is let go, however that came about.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    task::{JoinError, JoinSet},
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{AFTER_A_FAULT, Reactor, apply};
+use crate::{
+    db::{
+        DbError,
+        begin::Begun,
+        done::Done,
+        mirror::{self, Claim},
+        write_back,
+    },
+    telemetry::with_causes,
+};
+
+/// Transactions at a time: while one waits for the disk, another may work.
+const TURNS: usize = 2;
+/// Users in one transaction, so that none holds its locks for long.
+const MOST_A_TURN: usize = 256;
+/// Calls are begun ahead for about this long.
+const AHEAD: Duration = Duration::from_millis(50);
+/// Calls that may be begun ahead for each one that is made at the time.
+const MOST_AHEAD: usize = 15;
+/// A call that was begun and did not get its turn for so long is not made: its deadline counts from when it was begun.
+pub const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+
+/// The hand-over to the task that works.
+pub(super) struct Work {
+    places: Arc<Semaphore>,
+    /// How long calls take says how many of the places may be taken now.
+    pace: Arc<CallPace>,
+    workers: usize,
+    claimed: mpsc::UnboundedSender<Held>,
+    let_go: Arc<Notify>,
+    /// Dropped, it ends at once, as in a crash; see [`Work::finish`].
+    task: AbortOnDropHandle<()>,
+}
+
+/// A user at work.
+struct Held {
+    claim: Claim,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A user who waits for a turn: just claimed, or with what the last call came to.
+struct Waiting {
+    held: Held,
+    done: Option<Done>,
+}
+
+impl Work {
+    pub(super) fn start(reactor: Arc<Reactor>, stop: CancellationToken) -> Self {
+        let workers = reactor.workers;
+        let (claimed, claims) = mpsc::unbounded_channel();
+        let pace = Arc::new(CallPace::default());
+        let let_go = Arc::new(Notify::new());
+        let desk = Desk {
+            lines: Arc::new(Semaphore::new(reactor.workers)),
+            reactor,
+            stop,
+            pace: pace.clone(),
+            let_go: let_go.clone(),
+            waiting: Vec::new(),
+            to_write_back: Vec::new(),
+            turns: JoinSet::new(),
+            calls: JoinSet::new(),
+            write_backs: JoinSet::new(),
+        };
+        Self {
+            places: Arc::new(Semaphore::new(places(workers))),
+            pace,
+            workers,
+            claimed,
+            let_go,
+            task: AbortOnDropHandle::new(tokio::spawn(desk.run(claims))),
+        }
+    }
+
+    /// How many more users may be claimed now.
+    pub(super) fn room(&self) -> usize {
+        (self.workers * self.pace.calls_a_worker()).saturating_sub(self.users())
+    }
+
+    fn users(&self) -> usize {
+        places(self.workers) - self.places.available_permits()
+    }
+
+    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for.
+    pub(super) fn take(&self, claims: Vec<Claim>) {
+        for claim in claims {
+            match self.places.clone().try_acquire_owned() {
+                // The task ends only after this end of the channel.
+                Ok(_place) => drop(self.claimed.send(Held { claim, _place })),
+                Err(_) => {
+                    tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
+                }
+            }
+        }
+    }
+
+    /// Returns once somebody was let go since this was last asked.
+    pub(super) async fn let_go(&self) {
+        self.let_go.notified().await;
+    }
+
+    /// Returns once nobody is at work.
+    pub(super) async fn idle(&self) {
+        while self.users() > 0 {
+            self.let_go.notified().await;
+        }
+    }
+
+    /// Lets every call that was begun end and be recorded, for at most `patience`.
+    pub(super) async fn finish(self, patience: Duration) {
+        drop(self.claimed);
+        if timeout(patience, self.task).await.is_err() {
+            tracing::warn!("some calls did not end in time; their accounts are looked at later");
+        }
+    }
+}
+
+/// Users at work at a time, at most.
+fn places(workers: usize) -> usize {
+    workers * (1 + MOST_AHEAD)
+}
+
+/// How long calls took lately, as a moving average.
+#[derive(Default)]
+struct CallPace(AtomicU64);
+
+impl CallPace {
+    fn took(&self, duration: Duration) {
+        let took = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 8);
+        let average = match self.0.load(Ordering::Relaxed) {
+            0 => took,
+            average => (average * 7 + took.min(u64::MAX / 8)) / 8,
+        };
+        self.0.store(average.max(1), Ordering::Relaxed);
+    }
+
+    /// One, and as many as would be made within [`AHEAD`].
+    fn calls_a_worker(&self) -> usize {
+        match self.0.load(Ordering::Relaxed) {
+            0 => 1,
+            average => {
+                let ahead = AHEAD.as_micros() as u64 / average;
+                1 + usize::try_from(ahead).unwrap_or(MOST_AHEAD).min(MOST_AHEAD)
+            }
+        }
+    }
+}
+
+/// The task that works.
+struct Desk {
+    reactor: Arc<Reactor>,
+    /// Once cancelled no further call begins.
+    stop: CancellationToken,
+    lines: Arc<Semaphore>,
+    pace: Arc<CallPace>,
+    let_go: Arc<Notify>,
+    waiting: Vec<Waiting>,
+    to_write_back: Vec<Held>,
+    turns: JoinSet<Turned>,
+    calls: JoinSet<Waiting>,
+    write_backs: JoinSet<()>,
+}
+
+/// What one transaction came to.
+#[derive(Default)]
+struct Turned {
+    begun: Vec<(Held, Begun)>,
+    over: Vec<Held>,
+}
+
+impl Desk {
+    async fn run(mut self, mut claims: mpsc::UnboundedReceiver<Held>) {
+        let mut open = true;
+        loop {
+            self.start_turns();
+            self.start_write_back();
+            tokio::select! {
+                held = claims.recv(), if open => match held {
+                    Some(held) => {
+                        self.waiting.push(Waiting { held, done: None });
+                        while let Ok(held) = claims.try_recv() {
+                            self.waiting.push(Waiting { held, done: None });
+                        }
+                    }
+                    None => open = false,
+                },
+                Some(ended) = self.calls.join_next() => {
+                    self.called(ended);
+                    while let Some(ended) = self.calls.try_join_next() {
+                        self.called(ended);
+                    }
+                }
+                Some(turned) = self.turns.join_next() => {
+                    let Turned { begun, over } = turned.unwrap_or_default();
+                    for (held, begun) in begun {
+                        self.start_call(held, begun);
+                    }
+                    self.to_write_back.extend(over);
+                    self.let_go.notify_one();
+                }
+                Some(_) = self.write_backs.join_next() => self.let_go.notify_one(),
+                else => break,
+            }
+        }
+    }
+
+    fn called(&mut self, ended: Result<Waiting, JoinError>) {
+        match ended {
+            Ok(waiting) => self.waiting.push(waiting),
+            // A task that panicked holds no place any more; the user's lease ends by itself.
+            Err(_) => self.let_go.notify_one(),
+        }
+    }
+
+    fn start_turns(&mut self) {
+        while !self.waiting.is_empty() && self.turns.len() < TURNS {
+            let most = self.waiting.len().min(MOST_A_TURN);
+            let batch: Vec<Waiting> = self.waiting.drain(..most).collect();
+            let (reactor, stop) = (self.reactor.clone(), self.stop.clone());
+            self.turns
+                .spawn(async move { reactor.take_turn(batch, &stop).await });
+        }
+    }
+
+    fn start_call(&mut self, held: Held, begun: Begun) {
+        let (client, lines) = (self.reactor.client.clone(), self.lines.clone());
+        let (pace, stop, queued) = (self.pace.clone(), self.stop.clone(), Instant::now());
+        self.calls.spawn(async move {
+            let line = lines.acquire().await;
+            let in_time = line.is_ok() && queued.elapsed() < LONGEST_QUEUE;
+            let done = if in_time && !stop.is_cancelled() {
+                let done = apply::apply(&client, begun).await;
+                pace.took(done.duration);
+                done
+            } else {
+                apply::not_made(begun)
+            };
+            Waiting {
+                held,
+                done: Some(done),
+            }
+        });
+    }
+
+    fn start_write_back(&mut self) {
+        if self.to_write_back.is_empty() || !self.write_backs.is_empty() {
+            return;
+        }
+        let held = std::mem::take(&mut self.to_write_back);
+        let pool = self.reactor.pool.clone();
+        self.write_backs.spawn(async move {
+            let keys: Vec<&str> = held.iter().map(|h| h.claim.user_key.as_str()).collect();
+            if let Err(error) = write_back::write_back(&pool, Some(&keys)).await {
+                tracing::debug!(error = %with_causes(&error), "ids are written back by the next sweep");
+            }
+        });
+    }
+}
+
+impl Reactor {
+    /// One transaction for all who wait.
+    async fn take_turn(&self, batch: Vec<Waiting>, stop: &CancellationToken) -> Turned {
+        let claims: Vec<Claim> = batch.iter().map(|one| one.held.claim.clone()).collect();
+        let mut held = Vec::with_capacity(batch.len());
+        let mut done = Vec::with_capacity(batch.len());
+        for one in batch {
+            held.push(one.held);
+            done.extend(one.done);
+        }
+        let begun = match self.turn(&claims, done, stop).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                tracing::error!(error = %with_causes(&error), users = claims.len(), "results could not be recorded; they are looked at later");
+                return Turned::default();
+            }
+        };
+        let mut calls: HashMap<String, Begun> = begun
+            .into_iter()
+            .map(|call| (call.row.user_key.clone(), call))
+            .collect();
+        let mut turned = Turned::default();
+        for held in held {
+            match calls.remove(&held.claim.user_key) {
+                Some(call) => turned.begun.push((held, call)),
+                None => turned.over.push(held),
+            }
+        }
+        turned
+    }
+
+    /// One turn, tried again while the lease lasts, so that a database that restarts loses no result.
+    async fn turn(
+        &self,
+        claims: &[Claim],
+        done: Vec<Done>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Begun>, DbError> {
+        let until = Instant::now() + self.terms.lease / 2;
+        loop {
+            let more = !stop.is_cancelled();
+            match mirror::turn(&self.pool, &self.terms, claims, &done, more).await {
+                Err(error) if error.server().is_some() && !error.is_unreachable() => {
+                    return Ok(self.turn_one_by_one(claims, &done, more).await);
+                }
+                Err(error) if Instant::now() < until && !done.is_empty() => {
+                    tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
+                    tokio::time::sleep(AFTER_A_FAULT).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// One user whom the database refuses must not hold up the others of the batch.
+    async fn turn_one_by_one(&self, claims: &[Claim], done: &[Done], more: bool) -> Vec<Begun> {
+        let mut begun = Vec::new();
+        for claim in claims {
+            let mine: Vec<Done> = done
+                .iter()
+                .filter(|done| done.user_key == claim.user_key)
+                .cloned()
+                .collect();
+            let alone = std::slice::from_ref(claim);
+            match mirror::turn(&self.pool, &self.terms, alone, &mine, more).await {
+                Ok(calls) => begun.extend(calls),
+                Err(error) => {
+                    let words = error.server().map_or("", |e| e.message()).to_owned();
+                    tracing::error!(user.key = %claim.user_key, error = %with_causes(&error), "the database refuses this user's turn");
+                    let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, &words).await;
+                }
+            }
+        }
+        begun
+    }
+}
