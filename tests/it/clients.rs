@@ -50,6 +50,7 @@ impl Stage {
                 options.m2m.client_secret.expose_secret(),
             )
             .env("AUTH0_CONNECTION", &options.connection)
+            .env("AUTH0_CONNECTION_ID", options.connection_id())
             .env("AUTH0_READER_TOKEN", reader)
             .env("AUTH0_EXPIRED_TOKEN", expired)
             // Each client has a name of its own for the authorities it trusts.
@@ -159,15 +160,44 @@ async fn waited(stage: &Stage) {
     assert!(listed < 40 && refused >= 3 * (40 - listed), "{answers:?}");
 }
 
+/// What was imported, mailed and verified by both current clients is seen in their tenant.
+async fn was_loaded(stage: &Stage, client: &str) {
+    let at = |name: &str| format!("{name}@{client}.test");
+    let tenant = &stage.main.tenant;
+    let lea = tenant.account(&at("lea")).await;
+    assert_eq!(lea["user_id"], format!("auth0|{client}-lea"));
+    assert_eq!(lea["blocked"], true);
+    let nia = tenant.account(&at("nia")).await;
+    assert_eq!(nia["app_metadata"], json!({"role": "Editor"}));
+    for (name, verified) in [
+        ("mia", false),
+        ("quin", false),
+        ("rosa", true),
+        ("sue", true),
+    ] {
+        assert_eq!(
+            tenant.account(&at(name)).await["email_verified"],
+            verified,
+            "{name}"
+        );
+    }
+    assert_eq!(tenant.mailed().await, [at("quin")]);
+}
+
 #[tokio::test]
-async fn the_client_for_node_does_with_the_emulator_what_it_does_with_auth0() {
+async fn the_client_for_node_keeps_users_as_on_auth0() {
     let stage = node("node/users.js").await;
     is_left(&stage, "node").await;
     waited(&stage).await;
 }
 
 #[tokio::test]
-async fn the_client_for_node_of_before_does_too() {
+async fn the_client_for_node_runs_jobs_and_gets_tickets_as_on_auth0() {
+    was_loaded(&node("node/jobs.js").await, "node").await;
+}
+
+#[tokio::test]
+async fn the_client_for_node_of_before_keeps_users_too() {
     let tenant = node("node/legacy.js").await.main.tenant;
     assert_eq!(tenant.user("ann@legacy.test").await, None);
     assert!(tenant.user("ida@legacy.test").await.is_some());
@@ -180,10 +210,15 @@ async fn the_client_for_node_of_before_does_too() {
 }
 
 #[tokio::test]
-async fn the_client_for_python_does_with_the_emulator_what_it_does_with_auth0() {
+async fn the_client_for_python_keeps_users_as_on_auth0() {
     let stage = python("python/users.py").await;
     is_left(&stage, "python").await;
     waited(&stage).await;
+}
+
+#[tokio::test]
+async fn the_client_for_python_runs_jobs_and_gets_tickets_as_on_auth0() {
+    was_loaded(&python("python/jobs.py").await, "python").await;
 }
 
 #[test]

@@ -1,36 +1,12 @@
-// Auth0's client for Node, current version, against the tenants that the environment names. Each test is a step of its own.
+// Auth0's client for Node, current version: users, searches, tokens and what is refused. Each test is a step of its own.
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { Management, ManagementClient, ManagementError } = require("auth0");
+const { clientId, clientSecret, connection, create, domain, password, refused, tenant } = require("./tenant.js");
 
-const {
-    AUTH0_DOMAIN: domain,
-    AUTH0_FREE_DOMAIN: freeDomain,
-    AUTH0_CLIENT_ID: clientId,
-    AUTH0_CLIENT_SECRET: clientSecret,
-    AUTH0_CONNECTION: connection,
-    AUTH0_READER_TOKEN: readerToken,
-    AUTH0_EXPIRED_TOKEN: expiredToken,
-} = process.env;
-
-const tenant = new ManagementClient({ domain, clientId, clientSecret });
+const { AUTH0_FREE_DOMAIN: freeDomain, AUTH0_READER_TOKEN: readerToken, AUTH0_EXPIRED_TOKEN: expiredToken } =
+    process.env;
 const { users } = tenant;
-const password = "Correct-horse-1";
-
-const create = (name, more = {}) =>
-    users.create({ connection, email: `${name}@node.test`, password, verify_email: false, ...more });
-
-// The error's class, status and code; Auth0's body says the last two again.
-const refused = (call, kind, statusCode, errorCode) =>
-    assert.rejects(call, (error) => {
-        assert.ok(error instanceof kind, String(error));
-        assert.ok(error instanceof ManagementError);
-        assert.equal(error.statusCode, statusCode);
-        assert.equal(error.body.statusCode, statusCode);
-        assert.equal(error.body.errorCode, errorCode);
-        assert.ok(error.body.message);
-        return true;
-    });
 
 test("a new user has the id that was chosen and the defaults Auth0 fills in", async () => {
     const user = await create("Ann", { user_id: "node-ann", app_metadata: { role: "Artist" } });

@@ -1,4 +1,4 @@
-"""Auth0's client for Python against the tenants that the environment names. Each test is a step of its own."""
+"""Auth0's client for Python: users, searches, tokens and what is refused. Each test is a step of its own."""
 
 import os
 import unittest
@@ -8,7 +8,6 @@ import httpx
 from auth0.authentication import GetToken
 from auth0.authentication.exceptions import Auth0Error
 from auth0.management import ManagementClient
-from auth0.management.core.api_error import ApiError
 from auth0.management.errors import (
     BadRequestError,
     ConflictError,
@@ -18,35 +17,13 @@ from auth0.management.errors import (
     UnauthorizedError,
 )
 
-DOMAIN = os.environ["AUTH0_DOMAIN"]
-FREE_DOMAIN = os.environ["AUTH0_FREE_DOMAIN"]
-CONNECTION = os.environ["AUTH0_CONNECTION"]
-CLIENT = {"client_id": os.environ["AUTH0_CLIENT_ID"], "client_secret": os.environ["AUTH0_CLIENT_SECRET"]}
-PASSWORD = "Correct-horse-1"
-# The client takes a conflict for something that passes, and tries again unless it is told not to.
-ONCE = {"max_retries": 0}
+from tenant import CLIENT, CONNECTION, DOMAIN, PASSWORD, Steps, create, tenant
 
-tenant = ManagementClient(domain=DOMAIN, **CLIENT)
+FREE_DOMAIN = os.environ["AUTH0_FREE_DOMAIN"]
 users = tenant.users
 
 
-def create(name, /, **more):
-    user = {"email": f"{name}@python.test", "password": PASSWORD, "verify_email": False, **more}
-    return users.create(connection=CONNECTION, request_options=ONCE, **user)
-
-
-class Users(unittest.TestCase):
-    def refused(self, kind, status, code, call, *arguments, **named):
-        """The error's class and status; Auth0's body says the status again and has the code."""
-        with self.assertRaises(kind) as caught:
-            call(*arguments, **named)
-        error = caught.exception
-        self.assertIsInstance(error, ApiError)
-        self.assertEqual(error.status_code, status)
-        self.assertEqual(error.body["statusCode"], status)
-        self.assertEqual(error.body.get("errorCode"), code)
-        return error
-
+class Users(Steps):
     def test_a_new_user_has_the_id_that_was_chosen_and_the_defaults_auth0_fills_in(self):
         user = create("Ann", user_id="python-ann", app_metadata={"role": "Artist"})
         self.assertEqual(user.user_id, "auth0|python-ann")
