@@ -42,12 +42,15 @@ comment on function roster.owned_app_metadata(jsonb, text, text[]) is 'What app_
 -- Of observed metadata what Roster owns: some fixed keys, the keys that are desired, and those that were owned before.
 create or replace function roster.owned_part(observed jsonb, fixed text[], before jsonb, desired jsonb) returns jsonb
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
-return (
-    select coalesce(jsonb_object_agg(o.key, o.value), '{}')
-    from jsonb_each(observed) o (key, value)
-    where o.key = any (fixed) or before ? o.key or coalesce(desired, '{}') ? o.key
-);
+return case
+    -- All of them, mostly.
+    when observed - fixed = '{}' then observed
+    else (
+        select coalesce(jsonb_object_agg(o.key, o.value), '{}')
+        from jsonb_each(observed) o (key, value)
+        where o.key = any (fixed) or before ? o.key or coalesce(desired, '{}') ? o.key
+    )
+end;
 
 comment on function roster.owned_part(jsonb, text[], jsonb, jsonb) is 'The top-level keys of observed metadata that Roster owns.';
 

@@ -1,4 +1,4 @@
-//! What of the past is still to be seen: search lags behind, and what was deleted may stay taken for a while.
+//! What of the past is still to be seen: search and exports lag behind, and what was deleted may stay taken for a while.
 //!
 //! Search is served from an undo log rather than a second copy of the users, so that a tenant whose search is not late
 //! pays nothing for it: a write keeps the user as it was, and a search takes back what is too recent for it to know.
@@ -17,6 +17,8 @@ use super::{options::Options, profile::User};
 pub(super) struct Lateness {
     /// How far search lags behind.
     search: SignedDuration,
+    /// How far exports lag behind.
+    exports: SignedDuration,
     /// How long ids and addresses stay taken.
     reuse: SignedDuration,
     /// Recent changes, oldest first.
@@ -37,8 +39,9 @@ struct Change {
 impl Lateness {
     pub(super) fn set_options(&mut self, options: &Options) {
         self.search = SignedDuration::from_millis(i64::from(options.search_delay_ms));
+        self.exports = SignedDuration::from_millis(i64::from(options.answers.export_lag_ms));
         self.reuse = SignedDuration::from_secs(options.answers.reuse_delay_seconds.into());
-        if self.search.is_zero() {
+        if self.horizon().is_zero() {
             self.changes.clear();
         }
         if self.reuse.is_zero() {
@@ -50,15 +53,21 @@ impl Lateness {
         !self.changes.is_empty()
     }
 
+    /// For how long changes can be asked for.
+    fn horizon(&self) -> SignedDuration {
+        self.search.max(self.exports)
+    }
+
     /// Notes a change that is about to be made, or was just made to who was not there.
     pub(super) fn changed(&mut self, place: u64, before: Option<&Arc<User>>, now: Timestamp) {
-        if self.search.is_zero() {
+        let horizon = self.horizon();
+        if horizon.is_zero() {
             return;
         }
         while self
             .changes
             .front()
-            .is_some_and(|change| now.duration_since(change.at) >= self.search)
+            .is_some_and(|change| now.duration_since(change.at) >= horizon)
         {
             self.changes.pop_front();
         }
@@ -70,12 +79,21 @@ impl Lateness {
     }
 
     /// Takes back what search cannot know yet.
-    pub(super) fn undo(&self, users: &mut BTreeMap<u64, Arc<User>>, now: Timestamp) {
+    pub(super) fn undo_for_search(&self, users: &mut BTreeMap<u64, Arc<User>>, now: Timestamp) {
+        self.undo(self.search, users, now);
+    }
+
+    /// Takes back what an export cannot know yet.
+    pub(super) fn undo_for_exports(&self, users: &mut BTreeMap<u64, Arc<User>>, now: Timestamp) {
+        self.undo(self.exports, users, now);
+    }
+
+    fn undo(&self, lag: SignedDuration, users: &mut BTreeMap<u64, Arc<User>>, now: Timestamp) {
         let recent = self
             .changes
             .iter()
             .rev()
-            .take_while(|change| now.duration_since(change.at) < self.search);
+            .take_while(|change| now.duration_since(change.at) < lag);
         for change in recent {
             match &change.before {
                 Some(before) => users.insert(change.place, before.clone()),

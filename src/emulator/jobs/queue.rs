@@ -45,7 +45,7 @@ enum Kind {
 impl Kind {
     const ALL: [Self; 3] = [Self::Import, Self::Export, Self::VerificationMail];
 
-    /// A million users take 1 000 imports; the file of an export of as many takes about 100 MB; a verification job is
+    /// A million users take 1 000 imports; the file of an export of as many about 40 MB; a verification job is
     /// little more than two ids.
     const fn keep(self) -> usize {
         match self {

