@@ -2,7 +2,12 @@
 //!
 //! What they do stands in `tests/clients`, in their languages; here the tenants are started and looked at afterwards.
 
-use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use roster::emulator::{Options, Plan};
 use secrecy::ExposeSecret;
@@ -22,15 +27,25 @@ struct Stage {
     free: Https,
 }
 
+/// What the clients ask for beyond what Roster needs.
+const MORE_SCOPES: &str = "read:roles create:roles update:roles delete:roles read:role_members create:role_members \
+    delete:role_members read:sessions delete:sessions read:refresh_tokens delete:refresh_tokens read:logs";
+
 impl Stage {
     async fn start() -> Self {
         let authority = Authority::new();
+        let mut main = Options {
+            api_scopes: vec!["read:songs".to_owned(), "write:songs".to_owned()],
+            ..Options::default()
+        };
+        let more = MORE_SCOPES.split_whitespace().map(str::to_owned);
+        main.m2m.scopes.extend(more);
         let free = Options {
             plan: Plan::Free,
             ..Options::default()
         };
         Self {
-            main: Https::start(&authority, Options::default()).await,
+            main: Https::start(&authority, main).await,
             free: Https::start(&authority, free).await,
             authority,
         }
@@ -51,6 +66,7 @@ impl Stage {
             )
             .env("AUTH0_CONNECTION", &options.connection)
             .env("AUTH0_CONNECTION_ID", options.connection_id())
+            .env("AUTH0_API", &options.audiences[0])
             .env("AUTH0_READER_TOKEN", reader)
             .env("AUTH0_EXPIRED_TOKEN", expired)
             // Each client has a name of its own for the authorities it trusts.
@@ -184,6 +200,26 @@ async fn was_loaded(stage: &Stage, client: &str) {
     assert_eq!(tenant.mailed().await, [at("quin")]);
 }
 
+/// Who was linked is back, and the roles that were not deleted are known to whoever asks with a token.
+async fn are_there(stage: &Stage, client: &str, roles: &[&str]) {
+    let tenant = &stage.main.tenant;
+    for name in ["yan", "yann", "zoe"] {
+        let user = tenant.account(&format!("{name}@{client}.test")).await;
+        assert_eq!(user["identities"].as_array().map(Vec::len), Some(1));
+    }
+    let token = stage.token(json!({"scope": "read:roles"})).await;
+    let url = format!("{}/api/v2/roles", tenant.url);
+    let answer = reqwest::Client::new().get(url).bearer_auth(token).send();
+    let listed: Vec<Value> = answer
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("roles");
+    let names: BTreeSet<String> = listed.iter().map(|role| text(&role["name"])).collect();
+    assert_eq!(names, roles.iter().map(|&role| role.to_owned()).collect());
+}
+
 #[tokio::test]
 async fn the_client_for_node_keeps_users_as_on_auth0() {
     let stage = node("node/users.js").await;
@@ -194,6 +230,16 @@ async fn the_client_for_node_keeps_users_as_on_auth0() {
 #[tokio::test]
 async fn the_client_for_node_runs_jobs_and_gets_tickets_as_on_auth0() {
     was_loaded(&node("node/jobs.js").await, "node").await;
+}
+
+#[tokio::test]
+async fn the_client_for_node_gives_roles_and_links_accounts_as_on_auth0() {
+    are_there(
+        &node("node/roles.js").await,
+        "node",
+        &["Node Singer", "Node Reader"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -219,6 +265,12 @@ async fn the_client_for_python_keeps_users_as_on_auth0() {
 #[tokio::test]
 async fn the_client_for_python_runs_jobs_and_gets_tickets_as_on_auth0() {
     was_loaded(&python("python/jobs.py").await, "python").await;
+}
+
+#[tokio::test]
+async fn the_client_for_python_gives_roles_and_links_accounts_as_on_auth0() {
+    let stage = python("python/roles.py").await;
+    are_there(&stage, "python", &["Python Singer", "Python Reader"]).await;
 }
 
 #[test]
