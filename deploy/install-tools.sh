@@ -2,6 +2,8 @@
 # Installs what Roster's demo and tests need and this machine lacks, with the system's package manager, and says so.
 #
 # Needed: a PostgreSQL server (14 or later; it is only run privately, in a temporary directory), a C compiler, curl.
+# --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator. Node.js is no
+# tool of these: where there is none or an old one, the tests fetch one below target/.
 # Rust is not installed, only asked for. What is there is left alone. Needs root or sudo when something is missing.
 # --check installs nothing: it lists what is missing and fails if anything is.
 set -euo pipefail
@@ -46,12 +48,30 @@ have_postgres() {
 
 have_compiler() { have cc || have gcc || have clang; }
 
+# Debian keeps venv in a package of its own.
+have_python() {
+    have python3 && python3 -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 10)' 2>/dev/null
+}
+
+check=no tests=no
+for option in "$@"; do
+    case $option in
+    --check) check=yes ;;
+    --tests) tests=yes ;;
+    *)
+        say "unknown option: $option"
+        exit 1
+        ;;
+    esac
+done
+
 missing=()
 have_postgres || missing+=(postgres)
 have_compiler || missing+=(compiler)
 have curl || missing+=(curl)
+[ $tests = no ] || have_python || missing+=(python)
 
-if [ "${1:-}" = --check ]; then
+if [ $check = yes ]; then
     have cargo || missing+=(cargo)
     [ ${#missing[@]} -eq 0 ] && exit 0
     say "missing: ${missing[*]}"
@@ -67,22 +87,50 @@ fi
 # package NAME: what the package manager found below calls it.
 if have apt-get; then
     manager=apt-get
-    package() { case $1 in postgres) echo postgresql ;; compiler) echo "gcc libc6-dev" ;; *) echo "$1" ;; esac; }
+    package() {
+        case $1 in
+        postgres) echo postgresql ;;
+        compiler) echo "gcc libc6-dev" ;;
+        python) echo python3-venv ;;
+        *) echo "$1" ;;
+        esac
+    }
     install() {
         as_root apt-get update -q
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
     }
 elif have dnf; then
     manager=dnf
-    package() { case $1 in postgres) echo postgresql-server ;; compiler) echo gcc ;; *) echo "$1" ;; esac; }
+    package() {
+        case $1 in
+        postgres) echo postgresql-server ;;
+        compiler) echo gcc ;;
+        python) echo python3 ;;
+        *) echo "$1" ;;
+        esac
+    }
     install() { as_root dnf install -q -y "$@"; }
 elif have apk; then
     manager=apk
-    package() { case $1 in postgres) echo postgresql ;; compiler) echo "gcc musl-dev" ;; *) echo "$1" ;; esac; }
+    package() {
+        case $1 in
+        postgres) echo postgresql ;;
+        compiler) echo "gcc musl-dev" ;;
+        python) echo python3 ;;
+        *) echo "$1" ;;
+        esac
+    }
     install() { as_root apk add --quiet "$@"; }
 elif have brew; then
     manager=brew
-    package() { case $1 in postgres) echo postgresql@17 ;; compiler) echo gcc ;; *) echo "$1" ;; esac; }
+    package() {
+        case $1 in
+        postgres) echo postgresql@17 ;;
+        compiler) echo gcc ;;
+        python) echo python ;;
+        *) echo "$1" ;;
+        esac
+    }
     install() { brew install --quiet "$@"; }
 else
     say "missing: ${missing[*]}; none of apt-get, dnf, apk and brew is here to install them with."
@@ -111,5 +159,10 @@ install "${packages[@]}" >&2
 if ! have_postgres; then
     say "the PostgreSQL that $manager installs is older than $oldest_postgres."
     say "Newer ones for every system: https://www.postgresql.org/download/ (or set ROSTER_PG_BIN to one)."
+    exit 1
+fi
+
+if [ $tests = yes ] && ! have_python; then
+    say "the Python that $manager installs is older than 3.10 or lacks venv; Auth0's client needs a newer one as python3."
     exit 1
 fi

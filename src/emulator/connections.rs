@@ -1,4 +1,7 @@
 //! `GET /api/v2/connections`: the two there are, so that a client can look up an id by its name.
+//!
+//! It pages both ways: by checkpoint for who sends `take` or `from`, as Auth0's own clients do unasked, else by page. Totals
+//! are for pages alone (reference of the Management API).
 
 use serde_json::{Value, json};
 use warp::{http::StatusCode, reply::Response};
@@ -9,7 +12,7 @@ use super::{
     limits::Class,
     management::Needs,
     options::{Options, connection_id},
-    parameters::{Page, known},
+    parameters::{Checkpoint, Page, Parameters, known},
     rules::GOOGLE,
 };
 
@@ -27,9 +30,8 @@ fn list(call: &Call) -> Response {
     call.answer(Class::ReadConnections, SCOPES, |_| {
         known(
             &call.parameters,
-            &[Page::NAMES, &["name", "strategy"]].concat(),
+            &[Page::NAMES, Checkpoint::NAMES, &["name", "strategy"]].concat(),
         )?;
-        let page = Page::read(&call.parameters)?;
         let is_asked_for = |connection: &Value| {
             ["name", "strategy"].into_iter().all(|key| {
                 let wanted = call.parameters.get(key);
@@ -40,9 +42,29 @@ fn list(call: &Call) -> Response {
         connections.retain(is_asked_for);
         Ok(json_response(
             StatusCode::OK,
-            &page.of("connections", connections),
+            &page_of(connections, &call.parameters)?,
         ))
     })
+}
+
+fn page_of(mut connections: Vec<Value>, parameters: &Parameters) -> Result<Value, ApiError> {
+    let by_checkpoint = Checkpoint::NAMES
+        .iter()
+        .any(|name| parameters.contains_key(*name));
+    if !by_checkpoint {
+        return Ok(Page::read(parameters)?.of("connections", connections));
+    }
+    connections.sort_by_cached_key(id_of);
+    let keyed = connections
+        .into_iter()
+        .map(|connection| (id_of(&connection), connection));
+    Ok(Checkpoint::read(parameters)?
+        .of("connections", keyed)
+        .into())
+}
+
+fn id_of(connection: &Value) -> String {
+    connection["id"].as_str().unwrap_or_default().to_owned()
 }
 
 fn read(call: &Call) -> Response {

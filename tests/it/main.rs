@@ -8,6 +8,7 @@ mod authz;
 mod between;
 mod capture;
 mod cli;
+mod clients;
 mod control;
 mod database;
 mod demo;

@@ -28,6 +28,21 @@ async fn a_connection_is_found_by_its_name_and_read_by_its_id() {
 }
 
 #[tokio::test]
+async fn connections_are_listed_by_checkpoint_for_who_takes_some_and_without_a_total() {
+    let tenant = Tenant::start().await;
+    let path = "/api/v2/connections?take=1&include_totals=true";
+    let first = tenant.read(path).await;
+    let next = first["next"].as_str().expect("there is a second one");
+    let second = tenant.read(&format!("{path}&from={next}")).await;
+    assert_ne!(first["connections"], second["connections"]);
+    for (page, more) in [(&first, true), (&second, false)] {
+        assert_eq!(page["connections"].as_array().map(Vec::len), Some(1));
+        assert_eq!(page.get("next").is_some(), more);
+        assert_eq!(page.get("total"), None);
+    }
+}
+
+#[tokio::test]
 async fn looking_up_a_connection_needs_its_scope() {
     let mut options = roster::emulator::Options::default();
     options
