@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     grants::{Authorization, CustomClaims},
     profile::User,
-    tenant::Tenant,
+    tenant::{Guard, Tenant},
 };
 
 /// How long an Action may run. Auth0 allows 20 s, network included; ours has no network.
@@ -115,9 +115,14 @@ fn event(tenant: &Tenant, authorization: &Authorization, user: &User) -> Value {
         }
     }
     let connection = user.identities.first();
+    let roles: Vec<String> = {
+        let rbac = tenant.rbac.guard();
+        let names = rbac.roles_of(&user.user_id).map(|role| role.name.clone());
+        names.collect()
+    };
     json!({
         "user": shown,
-        "authorization": {"roles": []},
+        "authorization": {"roles": roles},
         "client": {"client_id": authorization.client_id, "name": authorization.client_id, "metadata": {}},
         "connection": {
             "name": connection.map(|identity| identity.connection.as_str()),

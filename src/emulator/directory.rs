@@ -8,10 +8,18 @@ use std::{
 };
 
 use jiff::Timestamp;
+use warp::http::StatusCode;
 
 use super::{
-    clock::TICK, errors::ApiError, lateness::Lateness, linked::Linked, options::Options,
-    profile::User, rules, validate::Object,
+    clock::TICK,
+    errors::ApiError,
+    identities::profile_data,
+    lateness::Lateness,
+    linked::Linked,
+    options::{Answers, LinkedAway, Options},
+    profile::{Identity, User},
+    rules,
+    validate::Object,
 };
 
 /// The users, found by id and by e-mail, listed in the order they came.
@@ -42,6 +50,14 @@ impl Directory {
 
     pub(super) fn get(&self, user_id: &str) -> Option<&Arc<User>> {
         self.users.get(user_id).map(|entry| &entry.user)
+    }
+
+    /// As [`Self::get`], but for who was linked away, whom some answers take for the primary account.
+    pub(super) fn reached(&self, user_id: &str, answers: &Answers) -> Option<&Arc<User>> {
+        self.get(user_id).or_else(|| match answers.linked_away {
+            LinkedAway::NotFound => None,
+            LinkedAway::Primary => self.get(self.linked.primary(user_id)?),
+        })
     }
 
     /// Users of all connections with exactly this address; the comparison knows upper from lower case, as Auth0's.
@@ -115,7 +131,11 @@ impl Directory {
         options: &Options,
         now: Timestamp,
     ) -> Result<Arc<User>, ApiError> {
-        let current = self.get(user_id).ok_or_else(ApiError::no_such_user)?;
+        let current = self
+            .reached(user_id, &options.answers)
+            .ok_or_else(ApiError::no_such_user)?
+            .clone();
+        let (current, user_id) = (&*current, current.user_id.as_str());
         rules::may_patch(current, body, options)?;
         if let Some(email) = rules::new_email(body)
             && self.email_is_taken(current, &email)
@@ -134,6 +154,83 @@ impl Directory {
             .ok_or_else(ApiError::no_such_user)?;
         self.reindex(&user, old_email);
         Ok(user)
+    }
+
+    /// Folds a secondary account into the primary one.
+    ///
+    /// # Errors
+    /// 404 if either is not there, 409 for one that was linked already, 400 for the primary itself.
+    pub(super) fn link(
+        &mut self,
+        primary: &str,
+        secondary: &str,
+        now: Timestamp,
+    ) -> Result<Arc<User>, ApiError> {
+        self.get(primary).ok_or_else(ApiError::no_such_user)?;
+        if primary == secondary {
+            return Err(ApiError::bad_request(
+                "invalid_body",
+                "Main account and linked account cannot be the same",
+            ));
+        }
+        if self.linked.has(secondary) {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                Some("identity_conflict"),
+                "Specified identity already exists.",
+            ));
+        }
+        let gone = self
+            .remove(secondary, now)
+            .ok_or_else(ApiError::no_such_user)?;
+        let mut identities = gone.identities.clone();
+        if let Some(first) = identities.first_mut() {
+            first.profile_data = Some(profile_data(&gone));
+        }
+        self.linked.add(primary, gone);
+        self.update(primary, now, |user| user.identities.extend(identities))
+            .ok_or_else(ApiError::no_such_user)
+    }
+
+    /// Makes a secondary account one of its own again, without metadata. What names no secondary account changes nothing.
+    ///
+    /// # Errors
+    /// 404 for no such primary account, 400 for its own identity.
+    pub(super) fn unlink(
+        &mut self,
+        primary: &str,
+        provider: &str,
+        bare_id: &str,
+        now: Timestamp,
+    ) -> Result<Arc<User>, ApiError> {
+        let user = self.get(primary).ok_or_else(ApiError::no_such_user)?;
+        let named =
+            |identity: &Identity| identity.provider == provider && identity.user_id == bare_id;
+        let identity = match user.identities.iter().position(named) {
+            None => return Ok(user.clone()),
+            Some(0) => {
+                return Err(ApiError::bad_request(
+                    "invalid_uri",
+                    "The main identity of a user cannot be unlinked",
+                ));
+            }
+            Some(place) => user.identities[place].clone(),
+        };
+        let secondary = format!("{provider}|{bare_id}");
+        let mut freed = match self.linked.remove(&secondary) {
+            Some(user) => Arc::unwrap_or_clone(user),
+            None => User::new(identity, now),
+        };
+        (freed.app_metadata, freed.user_metadata) = (None, None);
+        freed.identities.truncate(1);
+        if let Some(identity) = freed.identities.first_mut() {
+            identity.profile_data = None;
+        }
+        self.insert(freed, now);
+        self.update(primary, now, |user| {
+            user.identities.retain(|identity| !named(identity))
+        })
+        .ok_or_else(ApiError::no_such_user)
     }
 
     /// `DELETE /users/{id}`, and whoever was linked to it; whether there was one.

@@ -59,6 +59,14 @@ impl ApiError {
         )
     }
 
+    pub(super) fn insufficient_scopes(all_of: &[&str]) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Some("insufficient_scope"),
+            format!("Insufficient scope, expected all of: {}", all_of.join(",")),
+        )
+    }
+
     pub(super) fn no_such_user() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -136,6 +144,14 @@ impl OAuthError {
             error,
             description: description.into(),
         }
+    }
+
+    pub(super) fn too_many_requests() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "Global limit has been reached",
+        )
     }
 
     pub(super) fn invalid_request(description: impl Into<String>) -> Self {

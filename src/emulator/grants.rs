@@ -1,4 +1,4 @@
-//! What the tenant has handed out and may get back: login transactions, codes, refresh and opaque tokens.
+//! What the tenant has handed out and may get back: login transactions, codes, opaque tokens.
 //!
 //! Each value is a random text that means something only here, and is good once where OAuth says so.
 
@@ -56,7 +56,6 @@ pub(super) struct Opaque {
 pub(super) struct Grants {
     transactions: HashMap<String, (Authorization, Timestamp)>,
     codes: HashMap<String, (Login, Timestamp)>,
-    refresh: HashMap<String, Login>,
     opaque: HashMap<String, Opaque>,
 }
 
@@ -98,16 +97,6 @@ impl Grants {
             .map(|(login, _)| login)
     }
 
-    pub(super) fn issue_refresh(&mut self, login: Login) -> String {
-        let token = secret();
-        self.refresh.insert(token.clone(), login);
-        token
-    }
-
-    pub(super) fn refresh(&self, token: &str) -> Option<&Login> {
-        self.refresh.get(token)
-    }
-
     pub(super) fn issue_opaque(&mut self, opaque: Opaque) -> String {
         let token = secret();
         self.opaque.insert(token.clone(), opaque);
@@ -121,7 +110,6 @@ impl Grants {
     /// Forgets everything about a user who is gone.
     pub(super) fn forget(&mut self, user_id: &str) {
         self.codes.retain(|_, (login, _)| login.user_id != user_id);
-        self.refresh.retain(|_, login| login.user_id != user_id);
         self.opaque.retain(|_, token| token.user_id != user_id);
     }
 }
@@ -129,4 +117,12 @@ impl Grants {
 /// 192 random bits.
 pub(super) fn secret() -> String {
     hex(&rand::random::<[u8; 24]>())
+}
+
+/// Random letters and digits, as Auth0's ids have them.
+pub(super) fn letters(count: usize) -> String {
+    const CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..count)
+        .map(|_| char::from(CHARACTERS[usize::from(rand::random::<u16>()) % CHARACTERS.len()]))
+        .collect()
 }

@@ -1,74 +1,19 @@
 //! Rate limits: token buckets by plan and endpoint class, as Auth0 describes them.
 //!
-//! Sources: docs pages `rate-limit-policy` and `rate-limit-configurations/*`. A call takes from the global bucket first,
-//! then from its endpoint's. `x-ratelimit-reset` is when the bucket is **full** again, not when the next token comes.
+//! Which buckets a plan has is in [`super::plans`]. A call takes from the global bucket first, then from its endpoint's
+//! (docs: rate-limit-policy). `x-ratelimit-reset` is when the bucket is **full** again, not when the next token comes.
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 use warp::http::{HeaderMap, HeaderValue};
 
-use super::options::Plan;
+use super::{
+    options::{Answers, Plan},
+    plans::{Size, sizes},
+};
 
-/// What a call counts as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Class {
-    /// GET of users, by id, by e-mail, and search. Whether they share a bucket is undocumented; here they do.
-    ReadUsers,
-    /// POST and PATCH of users.
-    WriteUsers,
-    /// DELETE of users.
-    DeleteUsers,
-    /// The rest of the Management API: jobs, tickets, roles, sessions and so on, which share a bucket.
-    Others,
-    /// `/oauth/token`.
-    Token,
-    /// `/dbconnections/change_password`, counted per address.
-    ChangePassword,
-}
-
-/// One bucket: how many calls at once, and how many come back in a minute.
-#[derive(Debug, Clone, Copy)]
-struct Size {
-    name: &'static str,
-    burst: f64,
-    per_minute: f64,
-}
-
-const fn size(name: &'static str, burst: f64, per_minute: f64) -> Size {
-    Size {
-        name,
-        burst,
-        per_minute,
-    }
-}
-
-/// The buckets a call takes from, in order. The last one is shown in the headers.
-fn sizes(plan: Plan, class: Class) -> &'static [Size] {
-    use Class::{ChangePassword, DeleteUsers, Others, ReadUsers, Token, WriteUsers};
-    use Plan::{Enterprise, EnterpriseNonProduction, Essentials, Free, Professional, Unlimited};
-    match (plan, class) {
-        (Unlimited, _) => &[],
-        (_, ChangePassword) => const { &[size("change password", 10.0, 1.0)] },
-        (Free, Token) => {
-            const {
-                &[
-                    size("authentication", 300.0, 300.0),
-                    size("token", 30.0, 1800.0),
-                ]
-            }
-        }
-        (Essentials | Professional, Token) => const { &[size("token", 25.0, 1500.0)] },
-        (Enterprise | EnterpriseNonProduction, Token) => const { &[size("token", 100.0, 6000.0)] },
-        (Free, _) => const { &[size("global", 2.0, 120.0)] },
-        (Essentials | Professional, ReadUsers) => const { &[size("read users", 40.0, 500.0)] },
-        (Essentials | Professional, WriteUsers) => const { &[size("write users", 20.0, 200.0)] },
-        (Essentials | Professional, DeleteUsers) => const { &[size("delete users", 20.0, 200.0)] },
-        (Essentials | Professional, Others) => const { &[size("others", 10.0, 150.0)] },
-        (Enterprise, _) => const { &[size("global", 50.0, 960.0)] },
-        (EnterpriseNonProduction, _) => const { &[size("global", 10.0, 120.0)] },
-    }
-}
+pub(super) use super::plans::Class;
 
 /// What the headers of an answer say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +37,32 @@ pub(super) enum Verdict {
     Refused(Standing),
 }
 
+impl Verdict {
+    /// Says in the headers how the bucket stands. What a 429 says is not documented, so the answers do.
+    pub(super) fn write(self, headers: &mut HeaderMap, answers: &Answers) {
+        match self {
+            Self::Unlimited => {}
+            Self::Granted(standing) => standing.write(headers),
+            Self::Refused(standing) => {
+                if answers.rate_limit_headers_on_429 {
+                    standing.write(headers);
+                }
+                if answers.retry_after {
+                    standing.write_retry_after(headers);
+                }
+            }
+        }
+    }
+}
+
 impl Standing {
-    pub(super) fn write(self, headers: &mut HeaderMap) {
+    fn write(self, headers: &mut HeaderMap) {
         headers.insert("x-ratelimit-limit", HeaderValue::from(self.limit));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(self.remaining));
         headers.insert("x-ratelimit-reset", HeaderValue::from(self.reset));
     }
 
-    pub(super) fn write_retry_after(self, headers: &mut HeaderMap) {
+    fn write_retry_after(self, headers: &mut HeaderMap) {
         headers.insert("retry-after", HeaderValue::from(self.wait));
     }
 }
@@ -129,7 +92,7 @@ impl Limiter {
         for size in sizes(plan, class) {
             let bucket = self
                 .buckets
-                .entry((size.name, subject.to_owned()))
+                .entry((size.name, size.subject(subject).to_owned()))
                 .or_insert(Bucket {
                     tokens: size.burst,
                     at: now,

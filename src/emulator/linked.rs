@@ -12,7 +12,13 @@ pub(super) struct Linked {
 }
 
 impl Linked {
+    /// Links one, and whoever was linked to it, to the primary.
     pub(super) fn add(&mut self, primary: &str, secondary: Arc<User>) {
+        for (of, _) in self.secondaries.values_mut() {
+            if *of == secondary.user_id {
+                primary.clone_into(of);
+            }
+        }
         self.secondaries
             .insert(secondary.user_id.clone(), (primary.to_owned(), secondary));
     }

@@ -15,8 +15,10 @@ use warp::{
 
 use super::{
     action::{self, ActionError},
-    errors::json_response,
+    errors::{OAuthError, json_response},
     grants::{Authorization, Login},
+    journal::Event,
+    limits::{Class, Verdict},
     mint,
     options::Options,
     pages,
@@ -45,14 +47,14 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .and(with_tenant.clone())
         .and(warp::body::form::<Parameters>())
         .then(|tenant: Arc<Tenant>, form: Parameters| {
-            blocking(move || log_in(&tenant, &form, with_password))
+            blocking(move || log_in(&tenant, &form, with_password, "pwd"))
         });
     let with_google = warp::path!("u" / "login" / "google")
         .and(warp::post())
         .and(with_tenant.clone())
         .and(warp::body::form::<Parameters>())
         .then(|tenant: Arc<Tenant>, form: Parameters| {
-            blocking(move || log_in(&tenant, &form, with_google))
+            blocking(move || log_in(&tenant, &form, with_google, "federated"))
         });
     let userinfo = warp::path!("userinfo")
         .and(warp::get().or(warp::post()).unify())
@@ -184,7 +186,8 @@ fn granted(options: &Options, asked: &str) -> String {
 /// How a form proves who somebody is; an error is shown on the page.
 type Proof = fn(&Tenant, &Options, &Parameters) -> Result<Arc<User>, &'static str>;
 
-fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
+/// `method` names the proof in the session.
+fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof, method: &'static str) -> Response {
     let transaction = form.get("state").map(String::as_str).unwrap_or_default();
     let authorization = tenant
         .grants
@@ -223,7 +226,9 @@ fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
         parameters.push(("state", authorization.state.as_deref()));
         redirect_with(&authorization.redirect_uri, &parameters)
     };
+    let client_id = authorization.client_id.as_str();
     if user.is_blocked() {
+        tenant.note(Event::FailedLogin, &user, Some(client_id));
         return back(&[
             ("error", Some("unauthorized")),
             ("error_description", Some("user is blocked")),
@@ -245,10 +250,15 @@ fn log_in(tenant: &Tenant, form: &Parameters, prove: Proof) -> Response {
             ]);
         }
     };
+    tenant.note(Event::Login, &user, Some(client_id));
+    let sid = tenant
+        .sessions
+        .guard()
+        .open(&user.user_id, client_id, method, now);
     let login = Login {
         authorization: authorization.clone(),
         user_id: user.user_id.clone(),
-        sid: mint::session_id(),
+        sid,
         claims,
     };
     let code = tenant.grants.guard().issue_code(login, now);
@@ -260,18 +270,35 @@ fn with_password(
     options: &Options,
     form: &Parameters,
 ) -> Result<Arc<User>, &'static str> {
+    const WRONG: &str = "Wrong email or password.";
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    tenant
-        .directory
-        .read_guard()
-        .find(&options.connection, &field("email").to_lowercase())
-        .filter(|user| {
-            user.password
-                .as_ref()
-                .is_some_and(|password| password.is(field("password")))
-        })
-        .cloned()
-        .ok_or("Wrong email or password.")
+    let email = field("email").to_lowercase();
+    let (user, password) =
+        {
+            let directory = tenant.directory.read_guard();
+            // Who logs in with a linked account is the primary one.
+            match directory.find(&options.connection, &email) {
+                Some(user) => Some((user.clone(), user.password.clone())),
+                None => directory.linked.find(&options.connection, &email).and_then(
+                    |(primary, linked)| {
+                        Some((directory.get(primary)?.clone(), linked.password.clone()))
+                    },
+                ),
+            }
+        }
+        .ok_or(WRONG)?;
+    let client_id = Some(options.app.client_id.as_str());
+    if tenant.brute_force.guard().is_blocked(&user.user_id) {
+        tenant.note(Event::BruteForce, &user, client_id);
+        return Err("Your account has been blocked after multiple consecutive login attempts.");
+    }
+    if !password.is_some_and(|password| password.is(field("password"))) {
+        tenant.brute_force.guard().fail(&user.user_id);
+        tenant.note(Event::WrongPassword, &user, client_id);
+        return Err(WRONG);
+    }
+    tenant.brute_force.guard().lift(&user.user_id);
+    Ok(user)
 }
 
 /// Whoever says so is the owner of a Google account; Auth0 makes its user at the first login.
@@ -285,8 +312,15 @@ fn with_google(tenant: &Tenant, _: &Options, form: &Parameters) -> Result<Arc<Us
         .is_some_and(|value| value == "true");
     let now = tenant.clock.now();
     let mut directory = tenant.directory.write_guard();
+    if let Some((primary, _)) = directory.linked.find(GOOGLE, email) {
+        return directory
+            .get(primary)
+            .cloned()
+            .ok_or("That account is gone.");
+    }
     if let Some(user_id) = directory
         .find(GOOGLE, email)
+        .filter(|user| !user.is_database_user())
         .map(|user| user.user_id.clone())
     {
         return directory
@@ -324,11 +358,21 @@ fn userinfo(tenant: &Tenant, bearer: Option<&str>) -> Response {
             "Bearer realm=\"Users\", error=\"invalid_token\", error_description=\"The access token is not valid\"",
         );
     };
-    let user = tenant.directory.read_guard().get(&user_id).cloned();
+    let verdict = tenant.admit(Class::UserInfo, &user_id);
+    let mut response = match verdict {
+        Verdict::Refused(_) => OAuthError::too_many_requests().into_response(),
+        _ => told(tenant, &user_id, &scope),
+    };
+    verdict.write(response.headers_mut(), &tenant.options().answers);
+    response
+}
+
+fn told(tenant: &Tenant, user_id: &str, scope: &str) -> Response {
+    let user = tenant.directory.read_guard().get(user_id).cloned();
     let Some(user) = user else {
         return unauthorized("Bearer realm=\"Users\", error=\"invalid_token\"");
     };
-    let mut claims = mint::profile_claims(&user, &scope);
+    let mut claims = mint::profile_claims(&user, scope);
     claims.insert("sub".into(), user.user_id.as_str().into());
     json_response(StatusCode::OK, &Value::from(claims))
 }

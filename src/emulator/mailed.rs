@@ -13,6 +13,7 @@ use warp::{
 
 use super::{
     errors::{OAuthError, json_response},
+    journal::Event,
     limits::{Class, Verdict},
     mailbox::MailKind,
     pages,
@@ -69,7 +70,7 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
 
 /// `POST /dbconnections/change_password`: 200 and a sentence whether or not there is such a user.
 ///
-/// Auth0 counts calls per address and caller; here all callers are one.
+/// Auth0 counts calls per caller's IP and mail address; here all callers have one IP.
 fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> Response {
     let parameters = match parameters(content_type, body) {
         Some(parameters) => parameters,
@@ -104,12 +105,7 @@ fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> 
     let email = email.to_lowercase();
     let verdict = tenant.admit(Class::ChangePassword, &email);
     let mut response = match verdict {
-        Verdict::Refused(_) => OAuthError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "Global limit has been reached",
-        )
-        .into_response(),
+        Verdict::Refused(_) => OAuthError::too_many_requests().into_response(),
         _ => {
             let user = tenant
                 .directory
@@ -118,17 +114,13 @@ fn change_password(tenant: &Tenant, content_type: Option<&str>, body: &[u8]) -> 
                 .cloned();
             if let Some(user) = user {
                 tenant.mail(MailKind::ChangePassword, &user);
+                tenant.note(Event::PasswordAsked, &user, None);
             }
             warp::reply::html("We've just sent you an email to reset your password.")
                 .into_response()
         }
     };
-    if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
-        standing.write(response.headers_mut());
-        if options.answers.retry_after && matches!(verdict, Verdict::Refused(_)) {
-            standing.write_retry_after(response.headers_mut());
-        }
-    }
+    verdict.write(response.headers_mut(), &options.answers);
     response
 }
 

@@ -29,6 +29,32 @@ impl Scopes {
     }
 }
 
+/// The scopes a call needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Needs<'a> {
+    Any(&'a [&'a str]),
+    All(&'a [&'a str]),
+}
+
+impl<'a> Needs<'a> {
+    /// Of the scopes the schema lists for writing roles, all or any: undocumented.
+    pub(super) fn role_writes(tenant: &Tenant, scopes: &'a [&'a str]) -> Self {
+        match tenant.options().answers.role_writes_need_all_scopes {
+            true => Self::All(scopes),
+            false => Self::Any(scopes),
+        }
+    }
+
+    fn are_met(self, scopes: &Scopes) -> Result<(), ApiError> {
+        match self {
+            Self::Any(needed) if needed.iter().any(|scope| scopes.has(scope)) => Ok(()),
+            Self::Any(needed) => Err(ApiError::insufficient_scope(needed)),
+            Self::All(needed) if needed.iter().all(|scope| scopes.has(scope)) => Ok(()),
+            Self::All(needed) => Err(ApiError::insufficient_scopes(needed)),
+        }
+    }
+}
+
 /// Answers one call: checks the token, that it has one of the scopes `any_of`, and the limit of `class`, then works.
 pub(super) fn answer(
     tenant: &Tenant,
@@ -37,31 +63,33 @@ pub(super) fn answer(
     any_of: &[&str],
     work: impl FnOnce(&Scopes) -> Result<Response, ApiError>,
 ) -> Response {
+    answer_needing(tenant, authorization, class, Needs::Any(any_of), work)
+}
+
+/// As [`answer`], for calls that may need several scopes.
+pub(super) fn answer_needing(
+    tenant: &Tenant,
+    authorization: Option<&str>,
+    class: Class,
+    needs: Needs<'_>,
+    work: impl FnOnce(&Scopes) -> Result<Response, ApiError>,
+) -> Response {
     let scopes = match authorize(tenant, authorization) {
         Ok(scopes) => scopes,
         Err(error) => return error.into_response(),
     };
-    if !any_of.iter().any(|scope| scopes.has(scope)) {
-        return ApiError::insufficient_scope(any_of).into_response();
+    if let Err(error) = needs.are_met(&scopes) {
+        return error.into_response();
     }
-    match tenant.admit(class, "") {
-        Verdict::Unlimited => work(&scopes).unwrap_or_else(ApiError::into_response),
-        Verdict::Granted(standing) => {
-            let mut response = work(&scopes).unwrap_or_else(ApiError::into_response);
-            if shows_limits(response.status()) {
-                standing.write(response.headers_mut());
-            }
-            response
-        }
-        Verdict::Refused(standing) => {
-            let mut response = ApiError::too_many_requests().into_response();
-            standing.write(response.headers_mut());
-            if tenant.options().answers.retry_after {
-                standing.write_retry_after(response.headers_mut());
-            }
-            response
-        }
+    let verdict = tenant.admit(class, "");
+    let mut response = match verdict {
+        Verdict::Refused(_) => ApiError::too_many_requests().into_response(),
+        _ => work(&scopes).unwrap_or_else(ApiError::into_response),
+    };
+    if shows_limits(response.status()) {
+        verdict.write(response.headers_mut(), &tenant.options().answers);
     }
+    response
 }
 
 /// Recorded answers with 400, 401 and 404 carried no rate-limit headers; 403 is taken to be like them.
@@ -161,6 +189,12 @@ impl UserId {
                 "Path validation error: 'Object didn't pass validation for format user-id' on property id.",
             )
         })
+    }
+}
+
+impl From<&str> for UserId {
+    fn from(decoded: &str) -> Self {
+        Self(is_user_id(decoded).then(|| decoded.to_owned()))
     }
 }
 

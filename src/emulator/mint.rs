@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     clock::iso,
-    grants::{Login, Opaque, secret},
+    grants::{Authorization, Login, Opaque, secret},
     profile::User,
     tenant::{Guard, SharedGuard, Tenant},
 };
@@ -132,7 +132,36 @@ pub(super) fn access_claims(
     if !authorization.scope.is_empty() {
         claims.insert("scope".into(), authorization.scope.as_str().into());
     }
+    if tenant.options().rbac {
+        let api = authorization.audience.as_deref().unwrap_or_default();
+        claims.insert("permissions".into(), permissions(tenant, user, api).into());
+    }
     claims.into()
+}
+
+/// With RBAC a scope of the API is granted to those only who have the permission of that name.
+pub(super) fn cut_scope(tenant: &Tenant, authorization: &mut Authorization, user: &User) {
+    let options = tenant.options();
+    let Some(api) = authorization.audience.as_deref().filter(|_| options.rbac) else {
+        return;
+    };
+    let has = permissions(tenant, user, api);
+    let stays = |scope: &&str| {
+        !options.api_scopes.iter().any(|of_api| of_api == scope)
+            || has.iter().any(|has| has == scope)
+    };
+    let scopes: Vec<&str> = authorization.scope.split(' ').filter(stays).collect();
+    authorization.scope = scopes.join(" ");
+}
+
+/// What a user may do at one API.
+fn permissions(tenant: &Tenant, user: &User, api: &str) -> Vec<String> {
+    let permissions = tenant.rbac.guard().permissions_of(&user.user_id);
+    permissions
+        .into_keys()
+        .filter(|permission| permission.resource_server_identifier == api)
+        .map(|permission| permission.permission_name)
+        .collect()
 }
 
 fn id_claims(tenant: &Tenant, login: &Login, user: &User, lifetime_seconds: u32) -> Value {

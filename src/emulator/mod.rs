@@ -3,16 +3,18 @@
 //! It has users who can be created, read, changed, imported, exported and deleted through the Management API, tokens for
 //! machines and for people, tickets, a login page, a mailbox, signing keys that rotate, rate limits by plan, and faults on
 //! demand. It is strict: what Auth0 would refuse, it refuses, so that a client that works here has a fair chance to work
-//! there. The facts come from Auth0's documentation, its published schema and recorded answers; where those leave two answers open, [`Options`] choose.
+//! there. The facts come from Auth0's documentation, its published schema and recorded answers; where those leave two
+//! answers open, [`Options`] choose.
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.
-//! * Not done: login sessions are not remembered by the browser, nothing is stored on disk.
+//! * Not done: login sessions are listed and ended, but not remembered by the browser; nothing is stored on disk.
 //!   It listens for tests: whoever reaches it may do everything through `/_emulator/`.
 //!
 //! It knows nothing of Roster's own client and shares no types with it; HTTP is all that joins them.
 //!
-//! Read `tenant.rs` (what there is), then `directory.rs` and `rules.rs` (users), then `front.rs` (how a request goes through).
+//! Read `tenant.rs` (what there is), then `directory.rs` and `rules.rs` (users), then `front.rs` (how a request goes through)
+//! and `api.rs` (the table of calls beyond users).
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -29,14 +31,18 @@ mod options;
 mod clock;
 mod directory;
 mod grants;
+mod journal;
 mod keys;
 mod lateness;
 mod limits;
 mod linked;
 mod mailbox;
 mod passwords;
+mod plans;
 mod profile;
+mod rbac;
 mod rules;
+mod sessions;
 mod tenant;
 mod tickets;
 mod validate;
@@ -47,13 +53,24 @@ mod front;
 mod requests;
 
 mod jobs;
-mod lucene;
 mod management;
+mod parameters;
+
+mod lucene;
 mod search;
 mod searchable;
 mod ticket_requests;
 mod users;
 mod verify;
+
+mod api;
+mod blocks;
+mod connections;
+mod identities;
+mod journal_calls;
+mod members;
+mod roles;
+mod session_calls;
 
 mod action;
 mod login;
@@ -67,7 +84,8 @@ mod control_tokens;
 mod control_users;
 
 pub use self::options::{
-    Answers, AppClient, ExportFile, JobOptions, MachineClient, Options, Plan, SHIPPED_ACTION,
+    Answers, AppClient, ExportFile, JobOptions, LinkedAway, MachineClient, MissingFeature, Options,
+    Plan, SHIPPED_ACTION,
 };
 
 /// Why the emulator did not start.
@@ -137,6 +155,8 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .or(ticket_requests::routes(tenant))
         .unify()
         .or(jobs::routes(tenant))
+        .unify()
+        .or(api::routes(tenant))
         .unify()
         .or(mailed::routes(tenant))
         .unify()

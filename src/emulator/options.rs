@@ -11,7 +11,7 @@ mod answers;
 mod jobs;
 
 pub use self::{
-    answers::Answers,
+    answers::{Answers, LinkedAway, MissingFeature},
     jobs::{ExportFile, JobOptions},
 };
 
@@ -48,6 +48,12 @@ pub struct Options {
     /// Milliseconds by which search lags behind writes, by the tenant's clock. Auth0's is late by an unknown time; none
     /// here unless asked for, so that only tests about it wait. GET by id and by e-mail are never late.
     pub search_delay_ms: u32,
+    /// Milliseconds after which sessions and refresh tokens that were ended through the Management API have ended.
+    /// Auth0 answers 202 and takes an unknown time; none here unless asked for.
+    pub revocation_delay_ms: u32,
+    /// Whether the custom APIs enforce RBAC and add permissions to access tokens: `permissions` lists what the user has
+    /// there, and `scope` is cut to it.
+    pub rbac: bool,
     /// What it does where Auth0's documentation leaves two answers open.
     pub answers: Answers,
     /// How its jobs go.
@@ -78,6 +84,8 @@ impl Default for Options {
             id_token_lifetime_seconds: 36_000,
             plan: Plan::Unlimited,
             search_delay_ms: 0,
+            revocation_delay_ms: 0,
+            rbac: false,
             answers: Answers::default(),
             jobs: JobOptions::default(),
             classic_login: false,
@@ -208,6 +216,14 @@ pub enum Plan {
     Enterprise,
     /// 10 at once, 2 a second over the whole Management API.
     EnterpriseNonProduction,
+    /// 20 a second over the whole Management API.
+    PrivateCloudDevelopment,
+    /// The tier of 100 requests a second: 50 of them to the Management API.
+    PrivateCloud100,
+    /// The tier of 500 requests a second: 250 of them to the Management API.
+    PrivateCloud500,
+    /// The tier of 1,500 requests a second: 750 of them to the Management API.
+    PrivateCloud1500,
 }
 
 fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {

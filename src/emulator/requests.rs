@@ -26,6 +26,7 @@ const SECRETS: &[&str] = &[
     "refresh_token",
     "code",
     "code_verifier",
+    "link_with",
 ];
 
 /// One request.
@@ -136,6 +137,7 @@ pub(super) fn template(path: &str) -> Cow<'static, str> {
         "sessions",
         "refresh-tokens",
         "user-blocks",
+        "connections",
     ];
     const JOBS: &[&str] = &["users-imports", "users-exports", "verification-email"];
     let Some(rest) = path.strip_prefix("/api/v2/") else {
@@ -150,7 +152,8 @@ pub(super) fn template(path: &str) -> Cow<'static, str> {
         }
         [collection, id, ref more @ ..]
             if COLLECTIONS.contains(&collection)
-                && !(collection == "jobs" && JOBS.contains(&id)) =>
+                && !(collection == "jobs" && JOBS.contains(&id))
+                && !(collection == "refresh-tokens" && id == "revoke") =>
         {
             let more: String = more.iter().map(|part| format!("/{part}")).collect();
             format!("/api/v2/{collection}/{{id}}{more}").into()
@@ -209,6 +212,10 @@ mod tests {
         assert_eq!(
             template("/api/v2/jobs/users-imports"),
             "/api/v2/jobs/users-imports"
+        );
+        assert_eq!(
+            template("/api/v2/refresh-tokens/revoke"),
+            "/api/v2/refresh-tokens/revoke"
         );
         assert_eq!(template("/oauth/token"), "/oauth/token");
     }

@@ -36,6 +36,10 @@ pub(super) fn new_user(body: &Object, options: &Options, now: Timestamp) -> Resu
     strong(password)?;
 
     let id = text(body, "user_id")
+        .map(|id| match options.answers.user_id_prefix_doubled {
+            true => id,
+            false => id.strip_prefix("auth0|").unwrap_or(id),
+        })
         .filter(|id| !id.is_empty())
         .map_or_else(|| hex(&rand::random::<[u8; 12]>()), str::to_owned);
     let identity = Identity {

@@ -4,14 +4,19 @@
 //! was `search_delay_ms` ago ([`Directory::indexed`]). What is not understood is refused. The query language is in
 //! [`super::lucene`].
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use warp::http::StatusCode;
 
 use super::{
-    directory::Directory, errors::ApiError, lucene::Filter, profile::User, searchable::Field,
+    directory::Directory,
+    errors::ApiError,
+    lucene::Filter,
+    parameters::{Parameters, flag, invalid, number},
+    profile::User,
+    searchable::Field,
 };
 
 /// How deep anyone can page.
@@ -45,15 +50,7 @@ impl Query {
     /// # Errors
     /// 400 `invalid_query_string` for what is not understood, `invalid_paging` beyond the thousandth user, 414 for a
     /// query that is too long.
-    pub(super) fn read(parameters: &HashMap<String, String>) -> Result<Self, ApiError> {
-        let number = |name: &str, default: usize| match parameters.get(name) {
-            None => Ok(default),
-            Some(text) => text.parse().map_err(|_| {
-                invalid(format!(
-                    "Query validation error: 'Expected type integer' on property {name}."
-                ))
-            }),
-        };
+    pub(super) fn read(parameters: &Parameters) -> Result<Self, ApiError> {
         engine(parameters)?;
         let query = Self {
             filter: match parameters.get("q").map(String::as_str) {
@@ -61,16 +58,10 @@ impl Query {
                 Some(q) => Some(filter(q)?),
             },
             sort: parameters.get("sort").map(|text| sort(text)).transpose()?,
-            page: number("page", 0)?,
-            per_page: number("per_page", PAGE)?,
-            include_totals: parameters.get("include_totals").map(String::as_str) == Some("true"),
+            page: number(parameters, "page", 0, usize::MAX, 0)?,
+            per_page: number(parameters, "per_page", 0, MAX_PAGE, PAGE)?,
+            include_totals: flag(parameters, "include_totals")?,
         };
-        if query.per_page > MAX_PAGE {
-            return Err(invalid(format!(
-                "Query validation error: 'Value {} is greater than maximum {MAX_PAGE}' on property per_page.",
-                query.per_page
-            )));
-        }
         if query.start().saturating_add(query.per_page) > CAP {
             return Err(ApiError::bad_request(
                 "invalid_paging",
@@ -86,12 +77,8 @@ impl Query {
     }
 }
 
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::bad_request("invalid_query_string", message)
-}
-
 /// Only version 3 is left, and `connection` was a filter of version 1 (schema of the endpoint).
-fn engine(parameters: &HashMap<String, String>) -> Result<(), ApiError> {
+fn engine(parameters: &Parameters) -> Result<(), ApiError> {
     if parameters
         .get("search_engine")
         .is_some_and(|engine| engine != "v3")

@@ -1,19 +1,21 @@
 //! The state of one emulated tenant. Pure: nothing here knows HTTP.
 //!
 //! Each kind of thing has a room and a lock of its own, held as shortly as can be and never across another lock or an
-//! await. What is to come (jobs, sessions, roles) gets a field here and a file beside this one.
+//! await.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    blocks::BruteForce,
     clock::Clock,
     directory::Directory,
     errors::ApiError,
     faults::Faults,
     grants::Grants,
     jobs::Jobs,
+    journal::{Event, Journal},
     keys::Keys,
     limits::{Class, Limiter, Verdict},
     mailbox::{Mail, MailKind, Mailbox},
@@ -21,8 +23,10 @@ use super::{
     options::{Options, Plan},
     passwords::{Password, is_strong},
     profile::User,
+    rbac::Rbac,
     requests::RequestLog,
     rules::lift_block,
+    sessions::Sessions,
     tickets::{Ticket, TicketKind, Tickets},
 };
 
@@ -42,6 +46,10 @@ pub(super) struct Tenant {
     pub(super) grants: Mutex<Grants>,
     pub(super) tickets: Mutex<Tickets>,
     pub(super) jobs: Jobs,
+    pub(super) sessions: Mutex<Sessions>,
+    pub(super) rbac: Mutex<Rbac>,
+    pub(super) brute_force: Mutex<BruteForce>,
+    pub(super) journal: Mutex<Journal>,
     pub(super) keys: RwLock<Keys>,
     pub(super) verified: VerifiedTokens,
     limiter: Mutex<Limiter>,
@@ -64,6 +72,10 @@ impl Tenant {
             grants: Mutex::default(),
             tickets: Mutex::default(),
             jobs: Jobs::default(),
+            sessions: Mutex::default(),
+            rbac: Mutex::default(),
+            brute_force: Mutex::default(),
+            journal: Mutex::default(),
             keys: RwLock::new(keys),
             verified: VerifiedTokens::default(),
             limiter: Mutex::default(),
@@ -100,6 +112,10 @@ impl Tenant {
         *self.grants.guard() = Grants::default();
         *self.tickets.guard() = Tickets::default();
         self.jobs.clear();
+        *self.sessions.guard() = Sessions::default();
+        *self.rbac.guard() = Rbac::default();
+        *self.brute_force.guard() = BruteForce::default();
+        *self.journal.guard() = Journal::default();
         self.faults.clear();
         self.requests.clear();
         self.clock.reset();
@@ -108,7 +124,10 @@ impl Tenant {
 
     /// Counts a call against the plan's limits.
     pub(super) fn admit(&self, class: Class, subject: &str) -> Verdict {
-        let plan = self.options.read_guard().plan;
+        let (plan, class) = {
+            let options = self.options.read_guard();
+            (options.plan, class.counted_as(&options.answers))
+        };
         if plan == Plan::Unlimited {
             return Verdict::Unlimited;
         }
@@ -187,7 +206,12 @@ impl Tenant {
                 lift_block(user);
             }
         });
-        Ok(user.map(|_| ticket))
+        drop(directory);
+        let Some(user) = user else { return Ok(None) };
+        self.end_sessions(&user.user_id);
+        self.brute_force.guard().lift(&user.user_id);
+        self.note(Event::PasswordChanged, &user, None);
+        Ok(Some(ticket))
     }
 
     /// Marks the e-mail verified by a ticket, if it is good; what is left is where it leads.
@@ -197,9 +221,11 @@ impl Tenant {
             .tickets
             .guard()
             .spend(ticket, TicketKind::Verification, now)?;
-        self.directory
+        let user = self
+            .directory
             .write_guard()
             .update(&ticket.user_id, now, |user| user.email_verified = true)?;
+        self.note(Event::EmailVerified, &user, None);
         Some(ticket)
     }
 
@@ -208,10 +234,49 @@ impl Tenant {
         let now = self.clock.now();
         let deleted = self.directory.write_guard().delete(user_id, now);
         if deleted {
-            self.grants.guard().forget(user_id);
-            self.tickets.guard().forget(user_id);
+            self.forget(user_id);
         }
         deleted
+    }
+
+    /// Forgets all that was handed out for a user who is gone, or was linked away.
+    pub(super) fn forget(&self, user_id: &str) {
+        self.grants.guard().forget(user_id);
+        self.tickets.guard().forget(user_id);
+        self.sessions.guard().forget(user_id);
+        self.rbac.guard().forget(user_id);
+        self.brute_force.guard().lift(user_id);
+    }
+
+    /// Ends a user's sessions at once, as a block and a new password do. Refresh tokens stay.
+    pub(super) fn end_sessions(&self, user_id: &str) {
+        let now = self.clock.now();
+        let mut sessions = self.sessions.guard();
+        sessions.end(now, |session| session.user_id == user_id);
+    }
+
+    /// When what is ended now through the Management API has ended.
+    pub(super) fn revocation_time(&self) -> Timestamp {
+        let delay = SignedDuration::from_millis(self.options().revocation_delay_ms.into());
+        let now = self.clock.now();
+        now.saturating_add(delay).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Users with this address, username or telephone number.
+    pub(super) fn identified(&self, identifier: &str) -> Vec<Arc<User>> {
+        let is_meant = |user: &&Arc<User>| {
+            [&user.email, &user.username, &user.phone_number]
+                .into_iter()
+                .any(|known| known.as_deref() == Some(identifier))
+        };
+        let directory = self.directory.read_guard();
+        directory.iter().filter(is_meant).cloned().collect()
+    }
+
+    /// Writes down what happened to a user.
+    pub(super) fn note(&self, event: Event, user: &User, client_id: Option<&str>) {
+        let now = self.clock.now();
+        self.journal.guard().note(event, user, client_id, now);
     }
 }
 

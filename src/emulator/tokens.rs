@@ -21,6 +21,7 @@ use super::{
     action::{self, ActionError},
     errors::{OAuthError, json_response},
     grants::Login,
+    journal::Event,
     limits::{Class, Verdict},
     mint,
     options::Options,
@@ -83,23 +84,13 @@ fn token(
 ) -> Response {
     let verdict = tenant.admit(Class::Token, "");
     let mut response = match verdict {
-        Verdict::Refused(_) => OAuthError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "Global limit has been reached",
-        )
-        .into_response(),
+        Verdict::Refused(_) => OAuthError::too_many_requests().into_response(),
         _ => granted(tenant, content_type, authorization, body)
             .unwrap_or_else(OAuthError::into_response),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Verdict::Granted(standing) | Verdict::Refused(standing) = verdict {
-        standing.write(headers);
-        if tenant.options().answers.retry_after && matches!(verdict, Verdict::Refused(_)) {
-            standing.write_retry_after(headers);
-        }
-    }
+    verdict.write(headers, &tenant.options().answers);
     response
 }
 
@@ -190,17 +181,16 @@ fn refresh_token(tenant: &Tenant, parameters: &Parameters) -> Result<Value, OAut
     let token = required(parameters, "refresh_token")?;
     app_client(&tenant.options(), parameters)?;
     let mut login = tenant
-        .grants
+        .sessions
         .guard()
-        .refresh(token)
+        .exchange(token, tenant.clock.now())
         .filter(|login| login.authorization.client_id == client_id)
-        .cloned()
         .ok_or_else(|| OAuthError::invalid_grant("Unknown or invalid refresh token."))?;
     let user = tenant.directory.read_guard().get(&login.user_id).cloned();
     let user =
         user.ok_or_else(|| OAuthError::invalid_grant("Unknown or invalid refresh token."))?;
-    // Undocumented for a blocked user; a refusal is what is expected of it.
-    if user.is_blocked() {
+    if user.is_blocked() && tenant.options().answers.blocked_refresh_refused {
+        tenant.note(Event::FailedRefresh, &user, Some(client_id));
         return Err(OAuthError::new(
             StatusCode::FORBIDDEN,
             "unauthorized",
@@ -214,6 +204,8 @@ fn refresh_token(tenant: &Tenant, parameters: &Parameters) -> Result<Value, OAut
         };
         OAuthError::new(StatusCode::FORBIDDEN, "access_denied", reason)
     })?;
+    tenant.note(Event::Refresh, &user, Some(client_id));
+    mint::cut_scope(tenant, &mut login.authorization, &user);
     let tokens = mint::user_tokens(tenant, &login, &user).map_err(|_| cannot_sign())?;
     Ok(answer(tenant, &login, tokens))
 }
@@ -221,10 +213,13 @@ fn refresh_token(tenant: &Tenant, parameters: &Parameters) -> Result<Value, OAut
 fn issue(tenant: &Tenant, login: Login) -> Result<Value, OAuthError> {
     let user = tenant.directory.read_guard().get(&login.user_id).cloned();
     let user = user.ok_or_else(|| OAuthError::invalid_grant("Invalid authorization code"))?;
-    let tokens = mint::user_tokens(tenant, &login, &user).map_err(|_| cannot_sign())?;
-    let mut body = answer(tenant, &login, tokens);
+    let mut cut = login.clone();
+    mint::cut_scope(tenant, &mut cut.authorization, &user);
+    let tokens = mint::user_tokens(tenant, &cut, &user).map_err(|_| cannot_sign())?;
+    let mut body = answer(tenant, &cut, tokens);
     if mint::has_scope(&login.authorization.scope, "offline_access") {
-        body["refresh_token"] = tenant.grants.guard().issue_refresh(login).into();
+        let now = tenant.clock.now();
+        body["refresh_token"] = tenant.sessions.guard().issue(login, now).into();
     }
     Ok(body)
 }

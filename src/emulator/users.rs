@@ -1,6 +1,6 @@
 //! The users part of the Management API: `/api/v2/users`, `/api/v2/users/{id}` and `/api/v2/users-by-email`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
@@ -11,14 +11,12 @@ use super::{
     limits::Class,
     mailbox::MailKind,
     management::{UserId, answer},
+    parameters::{Parameters, known, required},
     profile::User,
     search::{self, Query},
     tenant::{SharedGuard, Tenant},
     validate,
 };
-
-/// The query of a request, decoded.
-type Parameters = HashMap<String, String>;
 
 /// The routes of this part.
 pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
@@ -90,8 +88,8 @@ fn create(tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) -> Response 
         Class::WriteUsers,
         &["create:users"],
         |_| {
-            let body = validate::create(&body)?;
             let options = tenant.options();
+            let body = validate::create(&body, &options.answers)?;
             let now = tenant.clock.now();
             let user = tenant
                 .directory
@@ -116,7 +114,8 @@ fn update(id: UserId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) 
         SCOPES,
         |scopes| {
             let id = id.get()?;
-            let body = validate::patch(&body)?;
+            let options = tenant.options();
+            let body = validate::patch(&body, &options.answers)?;
             let only_metadata = body.keys().all(|key| key == "app_metadata");
             if !scopes.has("update:users") && !only_metadata {
                 return Err(ApiError::insufficient_scope(&["update:users"]));
@@ -126,7 +125,6 @@ fn update(id: UserId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) 
                     "'Too few properties defined (0), minimum 1'",
                 ));
             }
-            let options = tenant.options();
             let now = tenant.clock.now();
             let user = tenant
                 .directory
@@ -134,6 +132,9 @@ fn update(id: UserId, tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) 
                 .patch(id, &body, &options, now)?;
             if body.get("verify_email") == Some(&Value::Bool(true)) {
                 tenant.mail(MailKind::VerifyEmail, &user);
+            }
+            if body.contains_key("password") || body.get("blocked") == Some(&Value::Bool(true)) {
+                tenant.end_sessions(&user.user_id);
             }
             Ok(json_response(StatusCode::OK, &*user))
         },
@@ -154,7 +155,8 @@ fn read(
         |_| {
             let id = id.get()?;
             known(&parameters, &["fields", "include_fields"])?;
-            let user = tenant.directory.read_guard().get(id).cloned();
+            let answers = &tenant.options().answers;
+            let user = tenant.directory.read_guard().reached(id, answers).cloned();
             let user = user.ok_or_else(ApiError::no_such_user)?;
             Ok(json_response(StatusCode::OK, &shown(&user, &parameters)))
         },
@@ -183,16 +185,11 @@ fn by_email_response(
     answer(
         &tenant,
         bearer.as_deref(),
-        Class::ReadUsers,
+        Class::ReadUsersByEmail,
         &["read:users"],
         |_| {
             known(&parameters, &["email", "fields", "include_fields"])?;
-            let email = parameters.get("email").ok_or_else(|| {
-                ApiError::bad_request(
-                    "invalid_query_string",
-                    "Query validation error: 'Missing required property: email'.",
-                )
-            })?;
+            let email = required(&parameters, "email")?;
             let users: Vec<Arc<User>> = tenant
                 .directory
                 .read_guard()
@@ -221,7 +218,7 @@ fn list(tenant: Arc<Tenant>, bearer: Option<String>, parameters: Parameters) -> 
     answer(
         &tenant,
         bearer.as_deref(),
-        Class::ReadUsers,
+        Class::SearchUsers,
         &["read:users"],
         |_| {
             known(&parameters, KNOWN)?;
@@ -243,20 +240,6 @@ fn list(tenant: Arc<Tenant>, bearer: Option<String>, parameters: Parameters) -> 
             Ok(json_response(StatusCode::OK, &body))
         },
     )
-}
-
-/// Refuses a parameter that the endpoint does not have.
-fn known(parameters: &Parameters, names: &[&str]) -> Result<(), ApiError> {
-    match parameters
-        .keys()
-        .find(|name| !names.contains(&name.as_str()))
-    {
-        None => Ok(()),
-        Some(name) => Err(ApiError::bad_request(
-            "invalid_query_string",
-            format!("Query validation error: 'Additional properties not allowed: {name}'."),
-        )),
-    }
 }
 
 /// The user with only, or without, the `fields` asked for.

@@ -6,19 +6,19 @@
 
 use serde_json::{Map, Value};
 
-use super::errors::ApiError;
+use super::{errors::ApiError, options::Answers};
 
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
 
 /// Reads a body that must be a user to create.
-pub(super) fn create(user: &[u8]) -> Result<Object, ApiError> {
-    body(CREATE, &["connection"], user)
+pub(super) fn create(user: &[u8], answers: &Answers) -> Result<Object, ApiError> {
+    user_body(CREATE, &["connection"], user, answers)
 }
 
 /// Reads a body that must be a change to a user. `null` unsets what may be unset.
-pub(super) fn patch(change: &[u8]) -> Result<Object, ApiError> {
-    let body = body(PATCH, &[], change)?;
+pub(super) fn patch(change: &[u8], answers: &Answers) -> Result<Object, ApiError> {
+    let body = user_body(PATCH, &[], change, answers)?;
     for pair in NOT_TOGETHER {
         if pair.iter().all(|key| body.contains_key(*key)) {
             return Err(ApiError::bad_request(
@@ -152,16 +152,35 @@ const FORBIDDEN_APP_METADATA: &[&str] = &[
     "user_id",
 ];
 
+/// As [`body`], but for keys that `app_metadata` must not hold where the answers let them pass.
+fn user_body(
+    schema: Schema,
+    required: &[&str],
+    body: &[u8],
+    answers: &Answers,
+) -> Result<Object, ApiError> {
+    let body = with_required(required, body)?;
+    let passes = |code: &str| code == FORBIDDEN && !answers.forbidden_app_metadata_refused;
+    let misfit = misfits(schema, &body).find(|(_, misfit)| !passes(misfit.code));
+    refused(misfit)?;
+    Ok(body)
+}
+
 /// Reads a body that must be an object of this schema with these properties at least.
 pub(super) fn body(schema: Schema, required: &[&str], body: &[u8]) -> Result<Object, ApiError> {
-    let body = object(body)?;
-    if let Some(missing) = required.iter().find(|key| !body.contains_key(**key)) {
-        return Err(ApiError::invalid_body(format_args!(
-            "'Missing required property: {missing}'"
-        )));
-    }
+    let body = with_required(required, body)?;
     check(schema, &body)?;
     Ok(body)
+}
+
+fn with_required(required: &[&str], body: &[u8]) -> Result<Object, ApiError> {
+    let body = object(body)?;
+    match required.iter().find(|key| !body.contains_key(**key)) {
+        None => Ok(body),
+        Some(missing) => Err(ApiError::invalid_body(format_args!(
+            "'Missing required property: {missing}'"
+        ))),
+    }
 }
 
 fn object(body: &[u8]) -> Result<Object, ApiError> {
@@ -180,7 +199,11 @@ fn object(body: &[u8]) -> Result<Object, ApiError> {
 
 /// Refuses an object for the first thing in it that does not fit.
 pub(super) fn check(schema: Schema, body: &Object) -> Result<(), ApiError> {
-    let Some((key, Misfit { code, what })) = misfits(schema, body).next() else {
+    refused(misfits(schema, body).next())
+}
+
+fn refused(misfit: Option<(&str, Misfit)>) -> Result<(), ApiError> {
+    let Some((key, Misfit { code, what })) = misfit else {
         return Ok(());
     };
     if code == UNKNOWN_PROPERTY {
@@ -197,6 +220,9 @@ pub(super) fn check(schema: Schema, body: &Object) -> Result<(), ApiError> {
         "'{what}' on property {key}{note}"
     )))
 }
+
+/// The code of a key that `app_metadata` must not hold.
+const FORBIDDEN: &str = "NOT_PASSED";
 
 /// The code of a property that the schema does not have; undocumented, it is what JSON schema libraries call it.
 const UNKNOWN_PROPERTY: &str = "OBJECT_ADDITIONAL_PROPERTIES";
@@ -335,14 +361,15 @@ fn is_phone(text: &str) -> bool {
 
 /// Undocumented what Auth0 answers to a key that its docs forbid; a refusal is the stricter guess.
 fn metadata_fits(metadata: &Object, of_the_app: bool) -> Result<(), Misfit> {
+    names_fit(metadata)?;
     if of_the_app
         && let Some(key) = metadata
             .keys()
             .find(|key| FORBIDDEN_APP_METADATA.contains(&key.as_str()))
     {
-        return misfit("NOT_PASSED", format!("Property not allowed: {key}"));
+        return misfit(FORBIDDEN, format!("Property not allowed: {key}"));
     }
-    names_fit(metadata)
+    Ok(())
 }
 
 fn names_fit(metadata: &Object) -> Result<(), Misfit> {
@@ -380,7 +407,11 @@ mod tests {
 
     fn create_with(key: &str, value: Value) -> Result<Object, ApiError> {
         let body = json!({"connection": "c", key: value});
-        create(body.to_string().as_bytes())
+        create(body.to_string().as_bytes(), &Answers::default())
+    }
+
+    fn patched(body: &[u8]) -> Result<Object, ApiError> {
+        patch(body, &Answers::default())
     }
 
     #[test]
@@ -420,6 +451,16 @@ mod tests {
     }
 
     #[test]
+    fn a_forbidden_key_in_app_metadata_passes_where_the_answers_say_so_and_nothing_else_does() {
+        let passes = |body: &[u8]| patch(body, &Answers::other()).is_ok();
+        assert!(passes(br#"{"app_metadata": {"email": 1}}"#));
+        assert!(!passes(br#"{"app_metadata": {"a.b": 1}}"#));
+        assert!(!passes(
+            br#"{"app_metadata": {"email": 1}, "blockd": true}"#
+        ));
+    }
+
+    #[test]
     fn a_key_nobody_knows_is_named_in_the_refusal() {
         let error = create_with("blockd", json!(true)).unwrap_err();
         assert_eq!(
@@ -431,19 +472,19 @@ mod tests {
 
     #[test]
     fn null_unsets_in_a_patch_only_what_may_be_unset() {
-        assert!(patch(br#"{"name": null, "email": null}"#).is_ok());
-        assert!(patch(br#"{"blocked": null}"#).is_err());
-        assert!(patch(br#"{"app_metadata": null}"#).is_err());
-        assert!(patch(br#"{"app_metadata": {"role": null}}"#).is_ok());
+        assert!(patched(br#"{"name": null, "email": null}"#).is_ok());
+        assert!(patched(br#"{"blocked": null}"#).is_err());
+        assert!(patched(br#"{"app_metadata": null}"#).is_err());
+        assert!(patched(br#"{"app_metadata": {"role": null}}"#).is_ok());
     }
 
     #[test]
     fn some_fields_cannot_be_patched_together() {
-        assert!(patch(br#"{"password": "x", "email": "a@b.test"}"#).is_err());
-        assert!(patch(br#"{"username": "x", "email_verified": true}"#).is_err());
+        assert!(patched(br#"{"password": "x", "email": "a@b.test"}"#).is_err());
+        assert!(patched(br#"{"username": "x", "email_verified": true}"#).is_err());
         assert!(
-            patch(br#"{"email": "a@b.test", "email_verified": true, "blocked": true}"#).is_ok()
+            patched(br#"{"email": "a@b.test", "email_verified": true, "blocked": true}"#).is_ok()
         );
-        assert!(patch(br#"{"password": "x", "app_metadata": {}}"#).is_ok());
+        assert!(patched(br#"{"password": "x", "app_metadata": {}}"#).is_ok());
     }
 }

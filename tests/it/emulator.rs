@@ -9,14 +9,19 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+mod blocks;
+mod connections;
 mod control;
 mod exports;
+mod identities;
 mod imports;
 mod limits;
 mod login;
 mod mail;
 mod recordings;
+mod roles;
 mod search;
+mod sessions;
 mod tickets;
 mod tokens;
 mod users;
@@ -107,6 +112,27 @@ impl Tenant {
             .await
     }
 
+    async fn post(&self, path: &str, body: Value) -> Response {
+        self.call("POST", path, Some(body)).await
+    }
+
+    async fn delete(&self, path: &str) -> Response {
+        self.call("DELETE", path, None).await
+    }
+
+    /// The body of a GET that succeeds.
+    async fn read(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        json_of(response).await
+    }
+
+    /// Logs in and gets tokens.
+    async fn tokens(&self, email: &str) -> Value {
+        let back = redirected(&self.log_in(email, PASSWORD).await);
+        json_of(self.redeem(&back["code"], &[]).await).await
+    }
+
     /// Creates `ann@a.test` with the bare id `ann` and more fields.
     async fn ann(&self, more: Value) -> Value {
         let response = self
@@ -188,6 +214,20 @@ impl Tenant {
         form.extend_from_slice(more);
         self.form("/oauth/token", &form).await
     }
+}
+
+/// A tenant whose machine may do everything there is, with one API that has two scopes.
+fn privileged() -> Options {
+    const SCOPES: &str = "read:users create:users update:users delete:users create:user_tickets read:connections \
+        read:roles create:roles update:roles delete:roles read:role_members create:role_members delete:role_members \
+        read:user_effective_roles read:user_effective_permissions read:sessions update:sessions delete:sessions \
+        read:refresh_tokens update:refresh_tokens delete:refresh_tokens read:logs";
+    let mut options = Options {
+        api_scopes: vec!["read:songs".into(), "write:songs".into()],
+        ..Options::default()
+    };
+    options.m2m.scopes = SCOPES.split_whitespace().map(str::to_owned).collect();
+    options
 }
 
 fn new_user(id: &str, more: Value) -> Value {

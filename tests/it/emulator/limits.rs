@@ -6,7 +6,7 @@ use reqwest::{Response, StatusCode};
 use roster::emulator::{Answers, Options, Plan};
 use serde_json::json;
 
-use super::{CONNECTION, Tenant, error, json_of, new_user};
+use super::{CONNECTION, Tenant, error, json_of, new_user, privileged};
 
 #[tokio::test]
 async fn a_plan_limits_writes_and_says_so_in_headers() {
@@ -85,6 +85,103 @@ async fn password_mails_have_a_bucket_of_ten_for_each_address() {
     }
     assert_eq!(ask("ann@a.test").await, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(ask("bob@a.test").await, StatusCode::OK);
+}
+
+/// How many calls of one kind pass before the first 429, and that answer.
+async fn passing(tenant: &Tenant, path: &str) -> (usize, Response) {
+    for passed in 0..100 {
+        let response = tenant.get(path).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            return (passed, response);
+        }
+    }
+    panic!("no limit at {path}")
+}
+
+#[tokio::test]
+async fn each_kind_of_call_has_its_bucket_and_all_others_share_one() {
+    let tenant = Tenant::with(Options {
+        plan: Plan::Professional,
+        ..privileged()
+    })
+    .await;
+    for (path, least) in [
+        ("/api/v2/connections", 5),
+        ("/api/v2/users/auth0%7Cann/logs", 10),
+        ("/api/v2/roles", 10),
+        ("/api/v2/users", 40),
+    ] {
+        // A slow machine may win back a token or two on the way.
+        let (passed, _) = passing(&tenant, path).await;
+        assert!(passed >= least, "{path}: {passed}");
+    }
+    let other = tenant.get("/api/v2/user-blocks?identifier=x").await;
+    assert_eq!(other.headers()["x-ratelimit-limit"], "10");
+}
+
+#[tokio::test]
+async fn reads_of_users_share_a_bucket_or_not_as_the_answers_say() {
+    for shared in [true, false] {
+        let answers = Answers {
+            read_bucket_shared: shared,
+            ..Answers::default()
+        };
+        let tenant = Tenant::with(Options {
+            plan: Plan::Essentials,
+            answers,
+            ..Options::default()
+        })
+        .await;
+        passing(&tenant, "/api/v2/users-by-email?email=a@a.test").await;
+        let search = tenant.get("/api/v2/users").await;
+        let is_fresh = search.headers()["x-ratelimit-remaining"] == "39";
+        assert_eq!(is_fresh, !shared);
+    }
+}
+
+#[tokio::test]
+async fn a_429_has_headers_or_not_as_the_answers_say() {
+    for (headers, retry_after) in [(true, false), (false, true), (false, false)] {
+        let answers = Answers {
+            rate_limit_headers_on_429: headers,
+            retry_after,
+            ..Answers::default()
+        };
+        let tenant = Tenant::with(Options {
+            plan: Plan::Free,
+            answers,
+            ..Options::default()
+        })
+        .await;
+        let (_, refused) = passing(&tenant, "/api/v2/users").await;
+        let has = |name: &str| refused.headers().contains_key(name);
+        assert_eq!(has("x-ratelimit-reset"), headers);
+        assert_eq!(has("retry-after"), retry_after);
+    }
+}
+
+#[tokio::test]
+async fn userinfo_has_a_bucket_of_ten_for_each_user() {
+    let mut tenant = Tenant::with(Options {
+        plan: Plan::Enterprise,
+        ..Options::default()
+    })
+    .await;
+    tenant.ann(json!({})).await;
+    tenant.token = tenant.tokens("ann@a.test").await["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let first = tenant.get("/userinfo").await;
+    assert_eq!(first.headers()["x-ratelimit-limit"], "10");
+    assert_eq!(first.headers()["x-ratelimit-remaining"], "9");
+    let (passed, refused) = passing(&tenant, "/userinfo").await;
+    assert!(passed >= 9);
+    assert_eq!(json_of(refused).await["error"], "too_many_requests");
+    let google = super::redirected(&tenant.google("bob@a.test", true).await);
+    let tokens = json_of(tenant.redeem(&google["code"], &[]).await).await;
+    tenant.token = tokens["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(tenant.get("/userinfo").await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

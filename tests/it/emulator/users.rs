@@ -45,10 +45,35 @@ async fn without_an_id_of_the_callers_auth0_makes_one() {
 }
 
 #[tokio::test]
-async fn a_prefix_sent_with_an_id_is_kept_and_doubled() {
+async fn a_prefix_sent_with_an_id_is_kept_and_doubled_unless_the_answers_say_otherwise() {
+    for (doubled, id) in [(true, "auth0|auth0|ann"), (false, "auth0|ann")] {
+        let answers = Answers {
+            user_id_prefix_doubled: doubled,
+            ..Answers::default()
+        };
+        let tenant = Tenant::with(Options {
+            answers,
+            ..Options::default()
+        })
+        .await;
+        let user = tenant.ann(json!({"user_id": "auth0|ann"})).await;
+        assert_eq!(user["user_id"], id);
+    }
+}
+
+#[tokio::test]
+async fn a_forbidden_key_of_app_metadata_is_refused_or_stored_as_the_answers_say() {
     let tenant = Tenant::start().await;
-    let user = tenant.ann(json!({"user_id": "auth0|ann"})).await;
-    assert_eq!(user["user_id"], "auth0|auth0|ann");
+    tenant.ann(json!({})).await;
+    let forbidden = json!({"app_metadata": {"blocked": true}});
+    let refused = tenant.patch_ann(forbidden.clone()).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let lenient = json!({"answers": {"forbidden_app_metadata_refused": false}});
+    tenant.control("options", lenient).await;
+    assert_eq!(tenant.patch_ann(forbidden).await.status(), StatusCode::OK);
+    let ann = tenant.read_ann().await;
+    assert_eq!(ann["app_metadata"]["blocked"], true);
+    assert_eq!(ann.get("blocked"), None, "it blocks nobody");
 }
 
 #[tokio::test]
