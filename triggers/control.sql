@@ -95,11 +95,12 @@ create or replace function roster.resume() returns void
 as $function$
 begin
     update roster.settings set paused_at = null, pause_reason = null;
-    insert into roster.changes (op) values ('resume');
+    -- Whoever had something to do is due still.
+    insert into roster.changes (op, user_keys) values ('resume', '{}');
 end
 $function$;
 
-comment on function roster.resume() is 'Ends a pause and looks at everybody once.';
+comment on function roster.resume() is 'Ends a pause; what waited goes on at once.';
 
 create or replace function roster.set_mode(mode text) returns void
     language plpgsql security definer

@@ -48,3 +48,29 @@ from (
 
 comment on view roster.guard is 'The removal guard in numbers: removals due, done in the window, active accounts, how many are allowed, and why all are held. Null: they are not.';
 comment on column roster.guard.held_because is 'Why every removal waits for roster.release_held(). Null: none waits for its number.';
+
+-- Asked by roster.plan, as functions since it hardly ever asks: a query plan within it costs each time, needed or not.
+create or replace function roster.removals_held_because() returns text
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return (select g.held_because from roster.guard g);
+end
+$function$;
+
+comment on function roster.removals_held_because() is 'Why all removals are held, from roster.guard. Null: they are not held for their number.';
+
+create or replace function roster.admins_left() returns bigint
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return (
+        select count(*) from roster.desired_users d cross join roster.settings s
+        where d.role = s.guard_admin_role and d.blocked is not true
+    );
+end
+$function$;
+
+comment on function roster.admins_left() is 'How many users with the role guard.admin_role are there and not blocked.';

@@ -6,7 +6,8 @@
 --
 -- Each `offset 0` keeps the planner from writing a computed value out again at each mention of it: without them the plan of one user
 -- takes five times as long. The functions that are one expression carry no SET clause, since only then are they inlined; their names
--- were bound when they were created, whatever the search path.
+-- were bound when they were created, whatever the search path. What is hardly ever asked is a function of its own, so that it costs
+-- nothing until it is (addresses.sql); the `limit 1` around it keeps its condition in front of it.
 
 -- Why Auth0 could not accept this row; null if it could. Limits: Auth0's user profile structure (address at most 254, local part 64).
 create or replace function roster.row_fault(email text) returns text
@@ -24,7 +25,7 @@ create or replace function roster.metadata_changes(prefix text, desired jsonb, o
     language sql immutable parallel safe
 return (
     select coalesce(jsonb_object_agg(prefix || k.key, jsonb_build_object('from', observed -> k.key, 'to', desired -> k.key)), '{}')
-    from (select jsonb_object_keys(desired) union select jsonb_object_keys(observed)) k (key)
+    from jsonb_object_keys(observed || desired) k (key)
     where (desired -> k.key) is distinct from (observed -> k.key)
 );
 
@@ -42,34 +43,17 @@ comment on function roster.owned_app_metadata(jsonb, text, text[]) is 'What app_
 -- Of observed metadata what Roster owns: some fixed keys, the keys that are desired, and those that were owned before.
 create or replace function roster.owned_part(observed jsonb, fixed text[], before jsonb, desired jsonb) returns jsonb
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
-return (
-    select coalesce(jsonb_object_agg(o.key, o.value), '{}')
-    from jsonb_each(observed) o (key, value)
-    where o.key = any (fixed) or before ? o.key or coalesce(desired, '{}') ? o.key
-);
-
-comment on function roster.owned_part(jsonb, text[], jsonb, jsonb) is 'The top-level keys of observed metadata that Roster owns.';
-
--- Addresses that wait for each other: follows from one account to the holder of the address it wants, and on.
-create or replace function roster.address_cycle(account text) returns text[]
-    language sql stable
-    set search_path = pg_catalog, pg_temp
-begin atomic
-    with recursive waits as (
-        select a.auth0_user_id as id, a.user_key, 1 as step
-        from roster.accounts a where a.auth0_user_id = account
-        union all
-        select h.auth0_user_id, h.user_key, w.step + 1
-        from waits w
-        join roster.desired_users d on d.user_key = w.user_key
-        join roster.accounts h on lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state <> 'gone' and h.user_key <> w.user_key
-        where w.step < 50 and (w.step = 1 or w.id <> account)
+return case
+    -- All of them, mostly.
+    when observed - fixed = '{}' then observed
+    else (
+        select coalesce(jsonb_object_agg(o.key, o.value), '{}')
+        from jsonb_each(observed) o (key, value)
+        where o.key = any (fixed) or before ? o.key or coalesce(desired, '{}') ? o.key
     )
-    select case when bool_or(step > 1 and id = account) then array_agg(distinct id) end from waits;
 end;
 
-comment on function roster.address_cycle(text) is 'The accounts that wait for each other''s address in a circle with this one. Null: no circle.';
+comment on function roster.owned_part(jsonb, text[], jsonb, jsonb) is 'The top-level keys of observed metadata that Roster owns.';
 
 -- Asked as `in (select …)`, without reference to the user at hand, so that it is read once for a whole plan: one change may name
 -- 100 000 keys.
@@ -147,7 +131,15 @@ select
         else '{}'
     end as changes,
     what.action in ('block', 'delete') as is_removal,
-    a.role_removed as removed_role
+    a.role_removed as removed_role,
+    m.removed_by,
+    m.removal_verdict,
+    m.disputed,
+    m.error_class,
+    m.error_code,
+    m.next_attempt_at,
+    m.lease_by,
+    m.lease_until
 from (select *, app_metadata ->> 'role' as role_removed from roster.accounts where state <> 'gone') a
 join roster.mirror m on m.user_key = a.user_key
 left join roster.desired_users d on d.user_key = a.user_key
@@ -178,14 +170,7 @@ cross join lateral (
 ) wanted
 -- A live user of another key who would take this account over, asked only where it would otherwise be removed.
 left join lateral (
-    select other.user_key,
-        exists (
-            select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
-            where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
-        ) as has_an_account
-    from roster.desired_users other
-    where not live.live and a.origin <> 'further' and other.blocked is not true
-        and (lower(other.email) = lower(a.email) or other.auth0_user_id = a.auth0_user_id)
+    select c.* from roster.account_claimant(a.auth0_user_id, a.email) c where not live.live and a.origin <> 'further'
     limit 1
 ) claimant on true
 -- Counted from the row's end or the block, whichever came last; a past person of a live key has only the block.
@@ -216,19 +201,13 @@ cross join lateral (
 ) naive
 -- Who of ours still holds the address this account is to get, asked only where the address changes.
 left join lateral (
-    select h.user_key,
-        hd.user_key is not null and hm.incarnation = h.incarnation and lower(hd.email) = lower(d.email) as wants_it_too
-    from roster.accounts h
-    join roster.mirror hm on hm.user_key = h.user_key
-    left join roster.desired_users hd on hd.user_key = h.user_key
+    select h.* from roster.address_holder(d.email, a.auth0_user_id) h
     where naive.action in ('create', 'update', 'unblock') and wanted.changes ? 'email'
-        and lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state in ('linked', 'missing')
-        and h.auth0_user_id <> a.auth0_user_id
     limit 1
 ) holder on true
 cross join lateral (
     select case when holder.user_key is null or holder.wants_it_too or a.state = 'chosen' then false else
-        coalesce(a.auth0_user_id = (select min(member) from unnest(roster.address_cycle(a.auth0_user_id)) member), false)
+        coalesce(a.auth0_user_id = (roster.address_cycle(a.auth0_user_id))[1], false)
     end as breaks
     offset 0
 ) breaker
@@ -278,7 +257,15 @@ select
         || roster.metadata_changes('user_metadata.', jsonb_strip_nulls(coalesce(d.user_metadata, '{}')), '{}')
     else '{}' end as changes,
     false as is_removal,
-    null::text as removed_role
+    null::text as removed_role,
+    m.removed_by,
+    m.removal_verdict,
+    m.disputed,
+    m.error_class,
+    m.error_code,
+    m.next_attempt_at,
+    m.lease_by,
+    m.lease_until
 from roster.desired_users d
 cross join roster.settings s
 left join roster.mirror m on m.user_key = d.user_key
@@ -287,17 +274,7 @@ left join roster.accounts own on own.user_key = d.user_key and own.incarnation =
     and own.origin <> 'further' and own.state <> 'gone'
 -- An account that belongs to nobody any more (its key has no row, or means another person now) with this id or this address.
 left join lateral (
-    select a.user_key, a.auth0_user_id
-    from (
-        select 1 as rank, * from roster.accounts where auth0_user_id = d.auth0_user_id
-        union all
-        select 2, * from roster.accounts where lower(email) = lower(d.email) and state <> 'gone'
-    ) a
-    join roster.mirror am on am.user_key = a.user_key
-    where own.user_key is null
-        and a.origin <> 'further' and a.state in ('linked', 'missing') and a.call_id is null
-        and (a.incarnation <> am.incarnation or not exists (select from roster.desired_users other where other.user_key = a.user_key))
-    order by a.rank, a.auth0_user_id
+    select o.* from roster.account_left_over(d.auth0_user_id, d.email) o where own.user_key is null
     limit 1
 ) rekeyed on true
 cross join lateral (
@@ -314,27 +291,21 @@ cross join lateral (
 ) what
 cross join lateral (select roster.row_fault(d.email) as fault offset 0) fault
 left join lateral (
-    select h.user_key,
-        hd.user_key is not null and hm.incarnation = h.incarnation and lower(hd.email) = lower(d.email) as wants_it_too
-    from roster.accounts h
-    join roster.mirror hm on hm.user_key = h.user_key
-    left join roster.desired_users hd on hd.user_key = h.user_key
-    where what.action in ('create', 'look') and lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state in ('linked', 'missing')
+    select h.* from roster.address_holder(d.email, null) h where what.action in ('create', 'look')
     limit 1
 ) holder on true
 -- Another row with the same address that has no account either: neither may be created first by chance.
-left join lateral (
-    select other.user_key from roster.desired_users other
-    where what.action = 'create' and lower(other.email) = lower(d.email) and other.user_key <> d.user_key
-    limit 1
-) namesake on true
+cross join lateral (
+    select case when what.action = 'create' then roster.namesake(d.email, d.user_key) end as user_key
+    offset 0
+) namesake
 where what.action is not null and own.user_key is null;
 
 comment on view roster.plan_of_users is 'What each user without an account needs; part of roster.plan.';
 
 create or replace view roster.plan_of_invitations as
 select
-    a.user_key,
+    m.user_key,
     a.auth0_user_id,
     d.email,
     'invite' as action,
@@ -354,12 +325,20 @@ select
     end as reason,
     '{}'::jsonb as changes,
     false as is_removal,
-    null::text as removed_role
-from roster.accounts a
-join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation
-join roster.desired_users d on d.user_key = a.user_key
+    null::text as removed_role,
+    m.removed_by,
+    m.removal_verdict,
+    m.disputed,
+    m.error_class,
+    m.error_code,
+    m.next_attempt_at,
+    m.lease_by,
+    m.lease_until
+from roster.mirror m
 cross join roster.settings s
-left join roster.invitations i on i.user_key = a.user_key and i.incarnation = a.incarnation and i.epoch = m.invite_epoch
+left join roster.invitations i on i.user_key = m.user_key and i.incarnation = m.incarnation and i.epoch = m.invite_epoch
+join roster.accounts a on a.user_key = m.user_key and a.incarnation = m.incarnation
+join roster.desired_users d on d.user_key = m.user_key
 where m.invite_epoch > 0 and a.origin <> 'further' and a.state = 'linked' and a.call_id is null
     and i.state is distinct from 'sent'
     and s.invitation_send <> 'none' and d.blocked is not true and not a.blocked;
@@ -374,25 +353,25 @@ select
     p.action,
     case
         when p.verdict is not null then p.verdict
-        when m.disputed is not null and p.action in ('create', 'look', 'update', 'unblock', 'invite') then 'disputed'
-        when p.is_removal and m.removal_verdict = 'kept' then 'kept'
+        when p.disputed is not null and p.action in ('create', 'look', 'update', 'unblock', 'invite') then 'disputed'
+        when p.is_removal and p.removal_verdict = 'kept' then 'kept'
         when held.because is not null then 'held'
-        when m.error_class = 'data' and p.action not in ('block', 'delete') then 'parked'
+        when p.error_class = 'data' and p.action not in ('block', 'delete') then 'parked'
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'
-        when p.waits_for is not null or m.next_attempt_at > now() or m.lease_until > now() and m.lease_by::text is distinct from current_setting('roster.reactor', true) then 'waiting'
+        when p.waits_for is not null or p.next_attempt_at > now() or p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true) then 'waiting'
         else 'due'
     end as state,
     p.lane,
-    coalesce(p.due_at, case when m.next_attempt_at > now() then m.next_attempt_at end) as due_at,
+    coalesce(p.due_at, case when p.next_attempt_at > now() then p.next_attempt_at end) as due_at,
     coalesce(
         held.because,
-        case when m.disputed is not null then m.disputed end,
+        case when p.disputed is not null then p.disputed end,
         p.waits_for,
         p.reason,
-        case when m.next_attempt_at > now() then format('tried again later after %s', m.error_code) end,
-        case when m.lease_until > now() then 'a reactor is at it' end,
+        case when p.next_attempt_at > now() then format('tried again later after %s', p.error_code) end,
+        case when p.lease_until > now() then 'a reactor is at it' end,
         case
             when s.paused_at is not null then 'paused: ' || s.pause_reason
             when s.mode = 'observe' and p.action not in ('look', 'link', 'rekey') then 'the mode is observe'
@@ -406,16 +385,15 @@ from (
     union all
     select * from roster.plan_of_invitations
 ) p
-left join roster.mirror m on m.user_key = p.user_key
 cross join roster.settings s
 cross join lateral (
-    select case when p.is_removal and m.removal_verdict is distinct from 'released' then case
-        when m.removed_by = 'truncate' then 'the users table was truncated'
+    select case when p.is_removal and p.removal_verdict is distinct from 'released' then case
+        when p.removed_by = 'truncate' then 'the users table was truncated'
         when lower(p.email) = any (s.guard_protected) or p.user_key = any (s.guard_protected) then 'this user is protected'
         when p.removed_role = s.guard_admin_role
-            and (select count(*) from roster.desired_users d where d.role = s.guard_admin_role and d.blocked is not true) < s.guard_min_admins
+            and (select roster.admins_left()) < s.guard_min_admins
             then 'too few administrators would remain'
-        else (select g.held_because from roster.guard g)
+        else (select roster.removals_held_because())
     end end as because
     offset 0
 ) held;

@@ -1,7 +1,8 @@
 -- Sweep: the whole plan is read, and whoever has something to do is made due. It finds what no trigger saw.
 --
 -- Guarantees: users that nobody saw being inserted (a widened view, a disabled trigger) become baseline: they are looked at in Auth0
--- before anything is created, and their invitations are staged. A user who is due already is left alone.
+-- before anything is created, and their invitations are staged. A user who is due already is left alone. During a pause those count whom
+-- the pause holds up, so that its end need not look at everybody.
 create or replace function roster.sweep(out made_due integer)
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -35,7 +36,7 @@ begin
     with wanted as (
         select p.user_key, min(p.lane::roster.lane) as lane
         from roster.plan p
-        where p.state = 'due'
+        where p.state = 'due' or p.state = 'suppressed' and (select s.paused_at is not null from roster.settings s)
         group by p.user_key
     ),
     crowd as (

@@ -24,6 +24,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("touch", include_str!("../../triggers/touch.sql")),
     ("watch", include_str!("../../triggers/watch.sql")),
     ("guard", include_str!("../../triggers/guard.sql")),
+    ("addresses", include_str!("../../triggers/addresses.sql")),
     ("plan", include_str!("../../triggers/plan.sql")),
     ("sweep", include_str!("../../triggers/sweep.sql")),
     ("fold", include_str!("../../triggers/fold.sql")),

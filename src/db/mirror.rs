@@ -104,7 +104,7 @@ pub async fn turn(
 ) -> Result<Vec<Begun>, DbError> {
     let mut client = pool.get().await?;
     let tx = client.transaction().await?;
-    let held = lock(&tx, terms, claims).await?;
+    let Locked { keys: held, paused } = lock(&tx, terms, claims).await?;
     let (done, late): (Vec<&Done>, Vec<&Done>) =
         done.iter().partition(|done| held.contains(&done.user_key));
     for done in late {
@@ -132,6 +132,9 @@ pub async fn turn(
                 }
                 Some(_) if !more => settled.push(Settled::later(key, Duration::ZERO)),
                 Some(row) => next.push(row.clone()),
+                None if paused && mine.iter().any(|row| row.state == "suppressed") => {
+                    settled.push(Settled::later(key, Duration::ZERO));
+                }
                 None => settled.push(Settled {
                     key,
                     wait: wait(&mine),
@@ -210,21 +213,28 @@ pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
     Ok(())
 }
 
-async fn lock(
-    tx: &Transaction<'_>,
-    terms: &Terms,
-    claims: &[Claim],
-) -> Result<HashSet<String>, DbError> {
+/// The users of a turn who are still this reactor's.
+struct Locked {
+    keys: HashSet<String>,
+    /// Nothing begins, and who has something to do stays due for when the pause ends.
+    paused: bool,
+}
+
+async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<Locked, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
         .prepare_cached(
-            "select user_key, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror \
-             where user_key = any($1) and lease_by = $2 order by user_key for update",
+            "select m.user_key, s.paused_at is not null, set_config('roster.reactor', $2::uuid::text, true) \
+             from roster.mirror m cross join roster.settings s \
+             where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update of m",
         )
         .await?;
     let rows = tx.query(&statement, &[&keys, &terms.reactor]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(Locked {
+        keys: rows.iter().map(|row| row.get(0)).collect(),
+        paused: rows.first().is_some_and(|row| row.get(1)),
+    })
 }
 
 /// The plan of these users, by key.

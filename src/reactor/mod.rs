@@ -103,32 +103,31 @@ impl Reactor {
                     None => break,
                 },
                 () = sleep_until(looks.next_or_now()), if looks.is_any() => looks.took(),
-                () = work.let_go() => true,
-                () = reactor.client.pace().ready(Class::WriteUsers), if held_back => true,
-                _ = poll.tick() => true,
+                () = work.let_go() => Some(Look::ForRoom),
+                () = reactor.client.pace().ready(Class::WriteUsers), if held_back => Some(Look::ForRoom),
+                _ = poll.tick() => Some(Look::ForChanges),
                 _ = sweep.tick() => {
                     reactor.sweep().await;
-                    true
+                    Some(Look::ForChanges)
                 }
                 _ = heartbeat.tick() => {
                     reactor.beat().await;
-                    false
+                    None
                 }
             };
-            if look {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    looked = reactor.look(&work) => match looked {
-                        Ok(Looked { held_back: later, next }) => {
-                            held_back = later;
-                            looks.also(next);
-                        }
-                        Err(error) => {
-                            tracing::warn!(error = %with_causes(&error), "the database could not be looked at");
-                            looks.also(Some(AFTER_A_FAULT));
-                        }
-                    },
-                }
+            let Some(look) = look else { continue };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                looked = reactor.look(look, &work) => match looked {
+                    Ok(Looked { held_back: later, next }) => {
+                        held_back = later;
+                        looks.also(next);
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = %with_causes(&error), "the database could not be looked at");
+                        looks.also(Some(AFTER_A_FAULT));
+                    }
+                },
             }
         }
         let patience = reactor.client.longest_call() + LONGEST_QUEUE + Duration::from_secs(5);
@@ -180,11 +179,11 @@ impl Reactor {
         }
     }
 
-    async fn hear(&self, heard: Heard, looks: &mut Looks) -> bool {
+    async fn hear(&self, heard: Heard, looks: &mut Looks) -> Option<Look> {
         let note = match heard {
             Heard::Rang => {
                 looks.restart();
-                return true;
+                return Some(Look::ForChanges);
             }
             Heard::Listening => Note::Listened,
             Heard::Probed { came_back } => {
@@ -196,24 +195,18 @@ impl Reactor {
                 }
                 Note::Bell { heard: came_back }
             }
-            Heard::Lost => return false,
+            Heard::Lost => return None,
         };
         if let Err(error) = reactors::note(&self.pool, self.terms.reactor, note).await {
             tracing::debug!(error = %with_causes(&error), "a note could not be written");
         }
-        heard == Heard::Listening
+        (heard == Heard::Listening).then_some(Look::ForChanges)
     }
 
-    /// Folds what is new and claims as many users as there is room for.
-    async fn look(&self, work: &Work) -> Result<Looked, DbError> {
-        loop {
-            let folded = changes::fold(&self.pool).await?;
-            if folded.looked_at_everybody {
-                reactors::note(&self.pool, self.terms.reactor, Note::Swept).await?;
-            }
-            if !folded.more {
-                break;
-            }
+    /// Folds what is new, where that is looked for, and claims as many users as there is room for.
+    async fn look(&self, look: Look, work: &Work) -> Result<Looked, DbError> {
+        if look == Look::ForChanges {
+            self.fold().await?;
         }
         let room = work.room();
         if room == 0 {
@@ -238,6 +231,18 @@ impl Reactor {
                 false => mirror::next_due(&self.pool).await?,
             },
         })
+    }
+
+    async fn fold(&self) -> Result<(), DbError> {
+        loop {
+            let folded = changes::fold(&self.pool).await?;
+            if folded.looked_at_everybody {
+                reactors::note(&self.pool, self.terms.reactor, Note::Swept).await?;
+            }
+            if !folded.more {
+                return Ok(());
+            }
+        }
     }
 
     async fn sweep(&self) {
@@ -286,6 +291,15 @@ impl Reactor {
     }
 }
 
+/// Why the database is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There may be changes to fold.
+    ForChanges,
+    /// There is room for users who are due.
+    ForRoom,
+}
+
 /// What a look came to.
 #[derive(Debug, Default)]
 struct Looked {
@@ -328,12 +342,12 @@ impl Looks {
         self.next().unwrap_or_else(Instant::now)
     }
 
-    fn took(&mut self) -> bool {
+    fn took(&mut self) -> Option<Look> {
         let now = Instant::now();
         self.after_a_wake.retain(|at| *at > now);
         if self.then.is_some_and(|at| at <= now) {
             self.then = None;
         }
-        true
+        Some(Look::ForChanges)
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use roster::db::mirror;
+
 use crate::support::{Database, world::World};
 
 const GUIDES_TABLE: &str = "create table users (id serial primary key, auth0_user_id varchar(255) unique, email varchar(255) unique not null, \
@@ -171,6 +173,35 @@ async fn a_pause_stops_all_calls_and_resume_goes_on() {
     world.sweep().await;
     assert_eq!(world.tenant.list("requests").await, Vec::<Value>::new());
     assert_eq!(world.plan().await, ["1 create suppressed"]);
+    world.run("select roster.resume()").await;
+    world.settle().await;
+    assert_eq!(world.tenant.mailed().await, ["ada@example.test"]);
+}
+
+#[tokio::test]
+async fn what_only_a_sweep_found_during_a_pause_goes_on_when_it_ends() {
+    let world = World::new().await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    world.run("select roster.pause('maintenance')").await;
+    world.run("alter table users disable trigger all; update users set role = 'Chief'; alter table users enable trigger all").await;
+    world.sweep().await;
+    world.run("select roster.resume()").await;
+    world.settle().await;
+    let ada = world.tenant.account("ada@example.test").await;
+    assert_eq!(ada["app_metadata"]["role"], "Chief");
+}
+
+#[tokio::test]
+async fn a_pause_that_overtakes_a_claim_loses_nobody() {
+    let world = World::new().await;
+    world.add(&["ada@example.test"]).await;
+    world.fold().await;
+    let (pool, terms) = (&world.reactor.pool, &world.reactor.terms);
+    let claims = mirror::claim(pool, terms, 16).await.expect("claims");
+    world.run("select roster.pause('maintenance')").await;
+    let begun = mirror::turn(pool, terms, &claims, &[], true).await;
+    assert_eq!(begun.expect("a turn").len(), 0);
     world.run("select roster.resume()").await;
     world.settle().await;
     assert_eq!(world.tenant.mailed().await, ["ada@example.test"]);

@@ -1,0 +1,104 @@
+-- Whose address, whose account: what roster.plan asks only where an address changes, or an account or a user has lost the other.
+--
+-- Functions and not joins, for speed alone: a join that is hardly ever needed still has to be set up each time a plan is read, which
+-- made up most of what the plan of one user cost. Each has its own query plan, made once in a session. They are SECURITY DEFINER,
+-- since a view asks a function with the rights of who reads it; they tell nothing that the readers of the plan may not see.
+
+-- Addresses that wait for each other: follows from one account to the holder of the address it wants, and on.
+create or replace function roster.address_cycle(account text) returns text[]
+    language sql stable security definer
+    set search_path = pg_catalog, pg_temp
+begin atomic
+    with recursive waits as (
+        select a.auth0_user_id as id, a.user_key, 1 as step
+        from roster.accounts a where a.auth0_user_id = account
+        union all
+        select h.auth0_user_id, h.user_key, w.step + 1
+        from waits w
+        join roster.desired_users d on d.user_key = w.user_key
+        join roster.accounts h on lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state <> 'gone' and h.user_key <> w.user_key
+        where w.step < 50 and (w.step = 1 or w.id <> account)
+    )
+    select case when bool_or(step > 1 and id = account) then array_agg(distinct id order by id) end from waits;
+end;
+
+comment on function roster.address_cycle(text) is
+    'The accounts that wait for each other''s address in a circle with this one, the first of them first. Null: no circle.';
+
+create or replace function roster.address_holder(address text, account text, out user_key text, out wants_it_too boolean)
+    returns setof record
+    language plpgsql stable security definer rows 1
+    set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_column
+begin
+    return query
+        select h.user_key, d.user_key is not null and m.incarnation = h.incarnation and lower(d.email) = lower(address)
+        from roster.accounts h
+        join roster.mirror m on m.user_key = h.user_key
+        left join roster.desired_users d on d.user_key = h.user_key
+        where lower(h.email) = lower(address) and h.origin <> 'further' and h.state in ('linked', 'missing')
+            and h.auth0_user_id is distinct from account
+        limit 1;
+end
+$function$;
+
+comment on function roster.address_holder(text, text) is
+    'Who of ours holds this address with another account than this one, and whether that user''s row has it still. No row: nobody.';
+
+create or replace function roster.account_claimant(account text, address text, out user_key text, out has_an_account boolean)
+    returns setof record
+    language plpgsql stable security definer rows 1
+    set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_column
+begin
+    return query
+        select other.user_key, exists (
+            select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
+            where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
+        )
+        from roster.desired_users other
+        where other.blocked is not true and (lower(other.email) = lower(address) or other.auth0_user_id = account)
+        limit 1;
+end
+$function$;
+
+comment on function roster.account_claimant(text, text) is
+    'The live user whose row carries the id or the address of an account that lost its own user. No row: nobody.';
+
+create or replace function roster.account_left_over(account text, address text, out user_key text, out auth0_user_id text)
+    returns setof record
+    language plpgsql stable security definer rows 1
+    set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_column
+begin
+    return query
+        select a.user_key, a.auth0_user_id
+        from (
+            select 1 as rank, * from roster.accounts where auth0_user_id = account
+            union all
+            select 2, * from roster.accounts where lower(email) = lower(address) and state <> 'gone'
+        ) a
+        join roster.mirror am on am.user_key = a.user_key
+        where a.origin <> 'further' and a.state in ('linked', 'missing') and a.call_id is null
+            and (a.incarnation <> am.incarnation or not exists (select from roster.desired_users other where other.user_key = a.user_key))
+        order by a.rank, a.auth0_user_id
+        limit 1;
+end
+$function$;
+
+comment on function roster.account_left_over(text, text) is
+    'An account that belongs to nobody any more (its key has no row, or means another person now), with this id or else this address.';
+
+create or replace function roster.namesake(address text, but text) returns text
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return (select d.user_key from roster.desired_users d where lower(d.email) = lower(address) and d.user_key <> but limit 1);
+end
+$function$;
+
+comment on function roster.namesake(text, text) is 'Another user with the same address. Null: nobody.';
