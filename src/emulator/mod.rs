@@ -3,7 +3,8 @@
 //! It has users who can be created, read, changed, imported, exported and deleted through the Management API, tokens for
 //! machines and for people, tickets, a login page, a mailbox, signing keys that rotate, rate limits by plan, and faults on
 //! demand. It is strict: what Auth0 would refuse, it refuses, so that a client that works here has a fair chance to work
-//! there. The facts come from Auth0's documentation, its published schema and recorded answers; where those leave two answers open, [`Options`] choose.
+//! there. The facts come from Auth0's documentation, its published schema and recorded answers; where those leave two
+//! answers open, [`Options`] choose.
 //!
 //! * Promised: a change is seen by every request that begins after its answer; an answer that was cut `after` has been
 //!   applied, one cut `before` has not; the control face never counts, never fails and never waits for a limit.

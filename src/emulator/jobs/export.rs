@@ -87,7 +87,7 @@ fn create(tenant: &Tenant, body: &[u8]) -> Result<Response, ApiError> {
         // The docs say that this plan has no exports, not how they are refused.
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
-            Some("insufficient_entitlement"),
+            Some(options.answers.missing_feature.code()),
             "Exporting users is not available on this plan.",
         ));
     }
