@@ -179,7 +179,9 @@ struct Bench {
 }
 
 async fn pgbench(database: &Database, table: &str, writers: u32, is_silent: bool) -> Result<Bench> {
-    let program = Binaries::find()?.postgres().with_file_name("pgbench");
+    // Beside the server itself, wherever a link to it may stand.
+    let program = Binaries::find()?.postgres().canonicalize()?;
+    let program = program.with_file_name("pgbench");
     let script = tempfile::NamedTempFile::new()?;
     std::fs::write(
         script.path(),
