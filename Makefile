@@ -1,12 +1,14 @@
 # make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server
 # make test    formatting, lints and every test
-# make bench   measure: commit to request, calls a change, idle memory
+# make bench   measure against a bare database and the peers' figures; BUILD=1 times builds from nothing as well
 # make lint    formatting and lints alone
 # make tools   install what these need and is missing; the others do it first
 #
 # ARGS go to the demo: make demo ARGS=--tour
 
 CARGO ?= cargo
+# Where each bench leaves its table.
+BENCHED = $(or $(CARGO_TARGET_DIR),target)/tmp/bench
 
 .PHONY: demo test bench lint tools
 
@@ -20,7 +22,9 @@ test: lint
 	$(CARGO) test --locked
 
 bench: tools
-	$(CARGO) bench --locked --bench '*'
+	rm -rf $(BENCHED)
+	BUILD=$(BUILD) $(CARGO) bench --locked --bench '*'
+	@for table in $(BENCHED)/*.md; do cat $$table; echo; done
 
 lint: tools
 	$(CARGO) fmt --all -- --check

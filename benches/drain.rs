@@ -96,7 +96,7 @@ async fn main() -> Result<()> {
             format!("{}; {memory}", a_call(cpu)),
         );
     }
-    report.print();
+    report.print("3-drain")?;
     drop((reactor, emulator));
     database.stop().await;
     Ok(())

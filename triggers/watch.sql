@@ -2,7 +2,7 @@
 --
 -- Guarantees: a statement that changes nothing mirrored writes nothing; one that does appends one row to roster.changes. The captured
 -- statement never fails because of its capture: an error there becomes a row without keys, which means "look at everybody".
--- Costs: an UPDATE joins its old and new rows on the key; INSERT, DELETE and COPY aggregate their keys.
+-- Costs: an UPDATE joins its old and new rows on the key, in memory up to 32 MB; INSERT, DELETE and COPY aggregate their keys.
 -- The functions are SECURITY DEFINER, so whoever may write to the table needs no right in this schema; and the triggers are
 -- ENABLE ALWAYS, so session_replication_role = replica does not slip past.
 
@@ -143,10 +143,11 @@ begin
 
     foreach op in array array['insert', 'update', 'delete', 'truncate'] loop
         capture := roster.capture_name("table", op);
+        -- A join of two transition tables is thought so dear that a writer's session would compile it, for longer than it takes: no jit.
         -- The body as a literal: a name of somebody else's table may hold whatever would end a dollar quote.
         execute format(
             'create or replace function roster.%I() returns trigger language plpgsql security definer '
-            'set search_path = pg_catalog, pg_temp as %L',
+            'set search_path = pg_catalog, pg_temp set jit = off set work_mem = ''32MB'' as %L',
             capture,
             format(
                 $capture$

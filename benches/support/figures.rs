@@ -1,6 +1,6 @@
 //! Figures and how they are shown: medians, the machine they were measured on, and a table for a README.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Result;
 use tokio_postgres::Client;
@@ -72,8 +72,9 @@ impl Report {
             .push([what.to_owned(), figure.into(), beside.into()]);
     }
 
-    /// Prints the table on stdout.
-    pub(crate) fn print(&self) {
+    /// Prints the table on stdout, and keeps it as `bench/<name>.md` where cargo lets benches keep files, so that `make bench`
+    /// can show all of them together.
+    pub(crate) fn print(&self, name: &str) -> Result<()> {
         let header = [self.title.as_str(), "measured", "beside"];
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].as_str());
@@ -90,16 +91,18 @@ impl Report {
                 .zip(widths)
                 .map(|(cell, width)| format!("{cell:width$}"))
                 .collect();
-            println!("| {} |", padded.join(" | "));
+            format!("| {} |\n", padded.join(" | "))
         };
-        println!();
-        line(header);
         let rules = widths.map(|width| "-".repeat(width));
-        line(rules.each_ref().map(String::as_str));
+        let mut table = line(header) + &line(rules.each_ref().map(String::as_str));
         for row in &self.rows {
-            line(row.each_ref().map(String::as_str));
+            table += &line(row.each_ref().map(String::as_str));
         }
-        println!();
+        println!("\n{table}");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(format!("{name}.md")), table)?;
+        Ok(())
     }
 }
 

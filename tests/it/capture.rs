@@ -53,6 +53,25 @@ async fn each_statement_leaves_one_row_however_many_users_it_changes() {
 }
 
 #[tokio::test]
+async fn no_writers_session_compiles_its_capture_or_spills_it_to_disk_early() {
+    let sql = Sql::enforcing().await;
+    let settings = sql
+        .rows(
+            "select distinct s from pg_proc p cross join unnest(p.proconfig) s \
+             where p.pronamespace = 'roster'::regnamespace and p.proname like 'capture\\_public\\_users%' order by s",
+        )
+        .await;
+    assert_eq!(
+        settings,
+        [
+            "jit=off",
+            "search_path=pg_catalog, pg_temp",
+            "work_mem=32MB"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn copy_is_captured_like_an_insert() {
     let sql = Sql::enforcing().await;
     let copy = sql
