@@ -89,7 +89,13 @@ pub struct Findings {
     pub further: Vec<Observed>,
     /// Why a person has to decide.
     pub dispute: Option<&'static str>,
+    /// Auth0 had said that the account exists, and nobody is to be seen: an id or address is perhaps not free again yet after
+    /// a deletion. Tried again, and disputed if it stays so.
+    pub unexplained: bool,
 }
+
+/// The code of [`Findings::unexplained`].
+pub(super) const UNEXPLAINED: &str = "conflict_unexplained";
 
 /// What is to be written down.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,6 +154,9 @@ impl Done {
                 dispute: Some(code),
                 ..
             }) => code,
+            Effect::Looked(Findings {
+                unexplained: true, ..
+            }) => UNEXPLAINED,
             _ => "ok",
         }
     }

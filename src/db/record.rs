@@ -6,9 +6,12 @@ use uuid::Uuid;
 
 use super::{
     DbError,
-    done::{Class, Done, Effect, Failure, Findings, Observed},
+    done::{Class, Done, Effect, Failure, Findings, Observed, UNEXPLAINED},
     plan::{Action, PlanRow},
 };
+
+/// Failures after which what Auth0 does not explain is a person's to decide: some minutes with backoff.
+const MOST_UNEXPLAINED: i32 = 12;
 
 /// Writes results down, one of each user. The caller holds the users' mirror rows and has checked the leases.
 pub(super) async fn record(
@@ -337,6 +340,9 @@ async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(
     for further in &found.further {
         attach(tx, &done.user_key, further, "further").await?;
     }
+    if found.unexplained && dispute.is_none() {
+        return unexplained(tx, &done.user_key).await;
+    }
     let statement = tx
         .prepare_cached(
             "update roster.mirror set look_wanted = $2::text is not null, conflict = conflict and $2::text is not null, disputed = $2, \
@@ -346,6 +352,23 @@ async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(
         )
         .await?;
     tx.execute(&statement, &[&done.user_key, &dispute]).await?;
+    Ok(())
+}
+
+/// Auth0 says that the account exists and shows nobody: the create is tried again with backoff, and a person is asked in the end.
+/// Each round counts two failures, the refusal and this.
+async fn unexplained(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "update roster.mirror m set look_wanted = over, conflict = over, disputed = case when over then $2 end, \
+                attempts = case when over then 0 else attempts + 1 end, error_code = $2, \
+                error_class = case when over then 'conflict' else 'transient' end, error_detail = null, error_at = now(), \
+                next_attempt_at = case when not over then now() + make_interval(secs => random() * least(300, power(2, least(attempts, 10)))) end \
+             from (select attempts >= $3 as over from roster.mirror where user_key = $1) tried where m.user_key = $1",
+        )
+        .await?;
+    tx.execute(&statement, &[&user_key, &UNEXPLAINED, &MOST_UNEXPLAINED])
+        .await?;
     Ok(())
 }
 

@@ -108,7 +108,7 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
         .collect();
     let claimed = look.id.is_some() && !look.known;
     let (adopt, dispute) = match here.as_slice() {
-        [] if look.conflict => (None, Some("conflict_unexplained")),
+        [] if look.conflict => (None, None),
         [] if claimed => (None, Some("claimed_account_missing")),
         [] => (None, None),
         [_] if claimed => (None, Some("claimed_account_differs")),
@@ -118,6 +118,7 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
     };
     Findings {
         own: None,
+        unexplained: here.is_empty() && look.conflict,
         adopt,
         further,
         dispute,

@@ -17,12 +17,6 @@ const STORIES: &[&str] = &[
     "wake::",
 ];
 
-/// Stories that do not hold yet, and why.
-const OPEN: &[(&str, &str)] = &[(
-    "persons::an_account_deleted_in_auth0_is_made_again",
-    "a create that meets the still-taken id is disputed at once, where it should be tried again later",
-)];
-
 #[test]
 fn every_story_of_the_reactor_holds_under_the_other_answers_too() {
     let stories = Command::new(std::env::current_exe().expect("this program"))
@@ -30,7 +24,6 @@ fn every_story_of_the_reactor_holds_under_the_other_answers_too() {
         .args(STORIES)
         // Modules of others have the same names within theirs.
         .args(["--skip", "emulator::"])
-        .args(OPEN.iter().flat_map(|(story, _)| ["--skip", story]))
         .env(ANSWERS, OTHER)
         .output()
         .expect("the stories run");

@@ -344,6 +344,26 @@ async fn a_google_account_beside_the_taken_address_follows_as_well() {
 }
 
 #[tokio::test]
+async fn what_auth0_refuses_to_create_without_a_reason_to_be_seen_is_tried_again_and_then_disputed()
+{
+    let world = World::new().await;
+    let taken = json!({"status": 409, "body": {"statusCode": 409, "error": "Conflict", "message": "The user already exists."}});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "status", 1000, taken)
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    assert_eq!(world.problems().await, ["failing conflict_unexplained"]);
+    for _ in 0..2 {
+        world.settle_in_time().await;
+    }
+    assert_eq!(world.problems().await, ["disputed conflict_unexplained"]);
+    let tries = world.tenant.calls("POST", "/api/v2/users").await;
+    assert!((3..10).contains(&tries), "{tries} tries");
+}
+
+#[tokio::test]
 async fn an_account_deleted_in_auth0_is_made_again() {
     let (world, ada) = with_ada().await;
     let client = &world.reactor.client;

@@ -225,15 +225,14 @@ fn a_verified_log_in_elsewhere_is_a_further_account_and_an_unverified_one_is_nob
 }
 
 #[test]
-fn a_conflict_that_nothing_explains_is_for_a_person() {
+fn a_conflict_that_nothing_explains_is_said_to_be_so_and_not_disputed_at_once() {
     let look = Look {
         conflict: true,
         ..look()
     };
-    assert_eq!(
-        of_look(&look, found(vec![]), HERE).dispute,
-        Some("conflict_unexplained")
-    );
+    let findings = of_look(&look, found(vec![]), HERE);
+    assert!(findings.unexplained);
+    assert_eq!(findings.dispute, None);
 }
 
 #[test]
