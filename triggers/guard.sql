@@ -12,6 +12,8 @@ with removal as materialized (
     where a.state in ('linked', 'missing')
         and m.removal_verdict is null
         and case
+            -- Being done: it counts, also if the row came back meanwhile.
+            when a.call_id is not null and a.call_action in ('block', 'delete') then true
             when d.user_key is not null and a.incarnation = m.incarnation then d.blocked is true and not a.blocked
             -- Blocked long enough, so to be deleted.
             when a.blocked then a.blocked_by_us and a.origin = 'made' and greatest(a.removed_at, m.removed_at) + s.delete_after <= now()

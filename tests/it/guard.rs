@@ -2,7 +2,10 @@
 
 use roster::db::reactors::Settings;
 
-use crate::support::world::World;
+use crate::support::{
+    sql::{SETTLE, Sql},
+    world::World,
+};
 
 /// So many users with accounts.
 async fn with_users(number: usize, change: impl FnOnce(&mut Settings)) -> World {
@@ -144,6 +147,29 @@ async fn a_table_filled_again_after_truncate_blocks_nobody() {
     assert_eq!(held(&world).await, "0");
     assert_eq!(world.tenant.list("users").await.len(), 3);
     assert_eq!(world.tenant.list("mail").await.len(), 3);
+}
+
+#[tokio::test]
+async fn removals_under_way_count_although_the_rows_came_back() {
+    let sql = Sql::enforcing().await;
+    sql.run("insert into users (email) select format('user-%s@example.test', i) from generate_series(1, 9) i")
+        .await;
+    sql.run(SETTLE).await;
+    sql.run("update roster.settings set guard_removals_min = 2, guard_removals_share = 0")
+        .await;
+    sql.run("delete from users where id < 3; select roster.fold()")
+        .await;
+    assert_eq!(sql.plan().await, ["1 block due", "2 block due"]);
+    sql.run("update roster.accounts set call_id = gen_random_uuid(), call_action = 'block', call_deadline = now() + interval '1 min' where user_key < '3'")
+        .await;
+    sql.run("insert into users (id, email) select i, format('user-%s@example.test', i) from generate_series(1, 2) i")
+        .await;
+    sql.run("delete from users where id = 3; select roster.fold()")
+        .await;
+    assert_eq!(
+        sql.plan().await,
+        ["1 look waiting", "2 look waiting", "3 block held"]
+    );
 }
 
 #[tokio::test]
