@@ -1,6 +1,6 @@
 //! Begin: calls are marked as in flight before they are made, a statement for all of a kind, so that a crash leaves a trace of each.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
@@ -18,6 +18,8 @@ pub struct Begun {
     pub row: PlanRow,
     /// Fences the record of this call.
     pub call_id: Uuid,
+    /// Before it was marked; its deadline counts from the mark.
+    pub at: Instant,
     /// Whether Auth0 had said that the account exists already.
     pub conflict: bool,
     /// Whether the user's row is there; a look for a removed user adopts nothing.
@@ -49,6 +51,9 @@ pub(super) async fn begin(
     rows: Vec<Next>,
 ) -> Result<Started, DbError> {
     let mut started = Started::default();
+    if rows.iter().any(|next| next.row.action == Action::Invite) {
+        count_alone(tx).await?;
+    }
     let (mut creates, mut looks, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for next in rows {
         match next.row.action {
@@ -77,6 +82,7 @@ impl Begun {
             row,
             last_at,
             call_id: Uuid::new_v4(),
+            at: Instant::now(),
             conflict: false,
             live: true,
             known: true,
@@ -127,6 +133,15 @@ async fn choose_ids(
     for create in creates {
         create.row.auth0_user_id = chosen.remove(&create.row.user_key);
     }
+    Ok(())
+}
+
+/// Nobody else counts invitations until this transaction ends, so that two at a time do not send twice as many.
+async fn count_alone(tx: &Transaction<'_>) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached("select pg_advisory_xact_lock(1380930374, 2)")
+        .await?;
+    tx.execute(&statement, &[]).await?;
     Ok(())
 }
 

@@ -112,7 +112,7 @@ pub enum Effect {
     Missing,
     /// Not done.
     Failed(Failure),
-    /// Never sent: it waited too long for its turn, or the reactor stops. The plan is read again.
+    /// Never sent: it waited too long for its turn, or the reactor stops. The user is let go, due still.
     NotMade,
 }
 
@@ -161,22 +161,43 @@ impl Done {
         }
     }
 
-    /// Whether an update did all that was planned: the account now has every field as it was to be. Addresses are left to the
-    /// planner, who knows what else hangs on them.
-    pub(super) fn is_as_planned(&self) -> bool {
+    /// Whether an update did all that was planned, and no more: the account now has every field as it was to be, and all else that
+    /// Roster owns as it was known `before`. Addresses are left to the planner, who knows what else hangs on them.
+    pub(super) fn is_as_planned(&self, before: &Observed) -> bool {
         let (Action::Update, Effect::Observed(now), Value::Object(changes)) =
             (self.action, &self.effect, &self.changes)
         else {
             return false;
         };
-        changes.iter().all(|(field, change)| {
-            let wanted = change.get("to").filter(|to| !to.is_null());
-            match field.split_once('.') {
-                Some(("app_metadata", key)) => now.app_metadata.get(key) == wanted,
-                Some(("user_metadata", key)) => now.user_metadata.get(key) == wanted,
-                _ => field == "name" && now.name.as_deref() == wanted.and_then(Value::as_str),
-            }
-        })
+        let wanted = |change: &'_ Value| change.get("to").filter(|to| !to.is_null()).cloned();
+        let mut name = before.name.clone().map(Value::from);
+        let mut app_metadata = before.app_metadata.clone();
+        let mut user_metadata = before.user_metadata.clone();
+        for (field, change) in changes {
+            let (object, key) = match field.split_once('.') {
+                Some(("app_metadata", key)) => (&mut app_metadata, key),
+                Some(("user_metadata", key)) => (&mut user_metadata, key),
+                _ if field == "name" => {
+                    name = wanted(change);
+                    continue;
+                }
+                _ => return false,
+            };
+            object.insert(key.to_owned(), wanted(change).unwrap_or_default());
+        }
+        // These are owned even where there are none.
+        for fixed in ["role", "permissions"] {
+            app_metadata.entry(fixed).or_insert(Value::Null);
+        }
+        let has = |metadata: &Map<String, Value>, wanted: &Map<String, Value>| {
+            let of = |key| metadata.get(key).unwrap_or(&Value::Null);
+            wanted.iter().all(|(key, value)| of(key) == value)
+        };
+        now.email == before.email
+            && now.blocked == before.blocked
+            && now.name.clone().map(Value::from) == name
+            && has(&now.app_metadata, &app_metadata)
+            && has(&now.user_metadata, &user_metadata)
     }
 }
 
@@ -211,38 +232,87 @@ mod tests {
         }
     }
 
-    fn as_planned(changes: Value) -> bool {
-        done(Action::Update, changes).is_as_planned()
+    /// What was known before of the account that [`done`] shows.
+    fn before() -> Observed {
+        let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+        Observed {
+            auth0_user_id: "auth0|1".to_owned(),
+            email: Some("ann@example.test".to_owned()),
+            email_verified: true,
+            name: Some("A".to_owned()),
+            blocked: false,
+            app_metadata: object(json!({"role": "Artist", "old": 1})),
+            user_metadata: object(json!({})),
+        }
     }
 
-    #[test]
-    fn an_update_is_as_planned_when_every_field_is_as_it_was_to_be() {
-        assert!(as_planned(json!({
+    fn all() -> Value {
+        json!({
             "app_metadata.role": {"from": "Artist", "to": "Editor"},
             "app_metadata.old": {"from": 1, "to": null},
             "user_metadata.team": {"from": null, "to": {"a": 1}},
             "name": {"from": "A", "to": "Ann"},
-        })));
+        })
+    }
+
+    fn as_planned(changes: Value) -> bool {
+        done(Action::Update, changes).is_as_planned(&before())
+    }
+
+    #[test]
+    fn what_nobody_planned_is_left_to_the_planner() {
+        let differing: [fn(&mut Observed); 6] = [
+            |seen| seen.blocked = true,
+            |seen| seen.email = Some("eve@example.test".to_owned()),
+            |seen| drop(seen.app_metadata.insert("role".to_owned(), json!("Chief"))),
+            |seen| {
+                drop(
+                    seen.app_metadata
+                        .insert("permissions".to_owned(), json!(["a"])),
+                )
+            },
+            |seen| drop(seen.app_metadata.insert("old".to_owned(), json!(2))),
+            |seen| seen.name = Some("Eve".to_owned()),
+        ];
+        for (number, differ) in differing.into_iter().enumerate() {
+            let mut done = done(Action::Update, all());
+            assert!(done.is_as_planned(&before()));
+            if let Effect::Observed(seen) = &mut done.effect {
+                differ(seen);
+            }
+            assert!(!done.is_as_planned(&before()), "{number}");
+        }
+        // Each of them alone leaves something as it was known before; it is not so any more.
+        for (field, change) in all().as_object().into_iter().flatten() {
+            assert!(!as_planned(json!({field: change})), "{field}");
+        }
+    }
+
+    #[test]
+    fn an_update_is_as_planned_when_every_field_is_as_it_was_to_be() {
+        assert!(as_planned(all()));
     }
 
     #[test]
     fn a_field_that_auth0_shows_otherwise_is_not_as_planned() {
-        for changes in [
-            json!({"app_metadata.role": {"from": "Artist", "to": "Chief"}}),
-            json!({"app_metadata.role": {"from": "Artist", "to": null}}),
-            json!({"user_metadata.team": {"from": null, "to": {"a": 2}}}),
-            json!({"user_metadata.role": {"from": null, "to": "Editor"}}),
-            json!({"name": {"from": "A", "to": "Bob"}}),
+        for (field, to) in [
+            ("app_metadata.role", json!("Chief")),
+            ("app_metadata.role", Value::Null),
+            ("user_metadata.team", json!({"a": 2})),
+            ("user_metadata.role", json!("Editor")),
+            ("name", json!("Bob")),
         ] {
+            let mut changes = all();
+            changes[field] = json!({"from": null, "to": to});
             assert!(!as_planned(changes.clone()), "{changes}");
         }
     }
 
     #[test]
     fn an_address_and_other_actions_are_left_to_the_planner() {
-        assert!(!as_planned(
-            json!({"email": {"from": "a@example.test", "to": "ann@example.test"}})
-        ));
-        assert!(!done(Action::Unblock, json!({})).is_as_planned());
+        let mut changes = all();
+        assert!(!done(Action::Unblock, changes.clone()).is_as_planned(&before()));
+        changes["email"] = json!({"from": "a@example.test", "to": "ann@example.test"});
+        assert!(!as_planned(changes));
     }
 }

@@ -8,7 +8,7 @@
 //! (an id is chosen, the call is marked as in flight) or ends the work on that user. Because the plan is read again under
 //! the row's lock at the end, a change made during a call is simply the next call; one that is folded later waits for the
 //! lock and makes the user due again. The one case that needs no second reading: the plan was this one update, Auth0's answer shows it
-//! applied as planned, and the user's generation says that no change was folded meanwhile.
+//! applied as planned and everything else as it was known, and the user's generation says that no change was folded meanwhile.
 //!
 //! Known races, and how they end:
 //! * A lease that ended while its worker lived: the row names another reactor (or none) by then, and the late worker's
@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::{
     DbError,
     begin::{self, Begun, Next, Started},
-    done::Done,
+    done::{Done, Effect},
     plan::{Action, COLUMNS, PlanRow},
     record,
 };
@@ -54,6 +54,8 @@ pub struct Terms {
 
 /// A lease outlasts a call's deadline by this, so that its result can still be recorded.
 const FOR_THE_RECORD: Duration = Duration::from_secs(5);
+/// When to look again at a user who is due and was not claimed, since somebody's transaction holds the row: perhaps for long.
+const WHILE_HELD: Duration = Duration::from_millis(100);
 /// Accounts one user may take over in one turn.
 const MOST_TAKEOVERS: u32 = 8;
 
@@ -105,22 +107,27 @@ pub async fn turn(
 ) -> Result<Vec<Begun>, DbError> {
     let mut client = pool.get().await?;
     let tx = client.transaction().await?;
-    let Locked { users, paused } = lock(&tx, terms, claims).await?;
+    let users = lock(&tx, terms, claims).await?;
     let (done, late): (Vec<&Done>, Vec<&Done>) = done
         .iter()
         .partition(|done| users.contains_key(&done.user_key));
     for done in late {
         tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
     }
-    record::record(&tx, terms.reactor, &done).await?;
+    let before = record::record(&tx, terms.reactor, &done).await?;
     let mut next = Vec::new();
     let mut settled = Vec::new();
-    // Who had one thing to do, had it done as planned, and was not named by a change since, needs no other look at the plan.
     for done in &done {
-        if done.last_at.is_some()
+        if done.effect == Effect::NotMade {
+            // Who did not get a turn makes room for whoever comes first by now, such as a removal.
+            settled.push(Settled::later(done.user_key.clone(), Duration::ZERO));
+        } else if done.last_at.is_some()
             && done.last_at == users.get(&done.user_key).copied()
-            && done.is_as_planned()
+            && before
+                .get(&done.user_key)
+                .is_some_and(|b| done.is_as_planned(b))
         {
+            // Who had one thing to do, had it done as planned, and was not named by a change since, needs no other look at the plan.
             settled.push(Settled {
                 key: done.user_key.clone(),
                 wait: None,
@@ -138,7 +145,7 @@ pub async fn turn(
     let mut takeovers = 0;
     while !open.is_empty() {
         takeovers += 1;
-        let mut rows = plan(&tx, &open).await?;
+        let Planned { mut rows, paused } = plan(&tx, &open).await?;
         let mut again = Vec::new();
         for key in open {
             let mine = rows.remove(&key).unwrap_or_default();
@@ -215,9 +222,11 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
         )
         .await?;
     let seconds: Option<f64> = client.query_one(&statement, &[]).await?.get(0);
-    // A little later than exactly then, so that the look finds it due.
-    Ok(seconds.map(|s| {
-        Duration::try_from_secs_f64(s.max(0.0) + 0.002).unwrap_or(Duration::from_secs(3600))
+    Ok(seconds.map(|s| match Duration::try_from_secs_f64(s) {
+        // A little later than exactly then, so that the look finds it due.
+        Ok(wait) => wait + Duration::from_millis(2),
+        Err(_) if s > 0.0 => Duration::from_secs(3600),
+        Err(_) => WHILE_HELD,
     }))
 }
 
@@ -236,46 +245,50 @@ pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The users of a turn who are still this reactor's.
-struct Locked {
-    /// Each with its generation.
-    users: HashMap<String, i64>,
-    /// Nothing begins, and who has something to do stays due for when the pause ends.
-    paused: bool,
-}
-
-async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<Locked, DbError> {
+/// The users of a turn who are still this reactor's, each with its generation.
+async fn lock(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    claims: &[Claim],
+) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
         .prepare_cached(
-            "select m.user_key, m.generation, s.paused_at is not null, set_config('roster.reactor', $2::uuid::text, true) \
-             from roster.mirror m cross join roster.settings s \
-             where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update of m",
+            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
+             where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update",
         )
         .await?;
     let rows = tx.query(&statement, &[&keys, &terms.reactor]).await?;
-    Ok(Locked {
-        users: rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
-        paused: rows.first().is_some_and(|row| row.get(2)),
-    })
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The plan of these users, by key.
-async fn plan(
-    tx: &Transaction<'_>,
-    keys: &[String],
-) -> Result<HashMap<String, Vec<PlanRow>>, DbError> {
+/// What is planned for some users.
+struct Planned {
+    /// By key.
+    rows: HashMap<String, Vec<PlanRow>>,
+    /// Nothing begins, and who has something to do stays due for when the pause ends.
+    paused: bool,
+}
+
+/// Whether a pause holds the plan up is asked together with it: between two statements one may begin or end.
+async fn plan(tx: &Transaction<'_>, keys: &[String]) -> Result<Planned, DbError> {
     let statement = tx
-        .prepare_cached(&format!("{COLUMNS} where user_key = any($1)"))
+        .prepare_cached(&format!(
+            "select p.*, s.paused_at is not null as paused from ({COLUMNS} where user_key = any($1)) p cross join roster.settings s"
+        ))
         .await?;
-    let rows = tx.query(&statement, &[&keys]).await?;
-    let mut plan: HashMap<String, Vec<PlanRow>> = HashMap::with_capacity(keys.len());
-    for row in &rows {
+    let mut planned = Planned {
+        rows: HashMap::with_capacity(keys.len()),
+        paused: false,
+    };
+    for row in &tx.query(&statement, &[&keys]).await? {
+        planned.paused = row.get("paused");
         let row = PlanRow::from_row(row)?;
-        plan.entry(row.user_key.clone()).or_default().push(row);
+        let key = row.user_key.clone();
+        planned.rows.entry(key).or_default().push(row);
     }
-    Ok(plan)
+    Ok(planned)
 }
 
 /// Of one user's rows the one to do next: takeovers and removals before anything that grants.

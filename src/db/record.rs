@@ -1,7 +1,9 @@
 //! Record: what calls came to, written down under their users' leases, a statement for all of a kind.
 
+use std::collections::HashMap;
+
 use deadpool_postgres::Transaction;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
@@ -13,12 +15,13 @@ use super::{
 /// Failures after which what Auth0 does not explain is a person's to decide: some minutes with backoff.
 const MOST_UNEXPLAINED: i32 = 12;
 
-/// Writes results down, one of each user. The caller holds the users' mirror rows and has checked the leases.
+/// Writes results down, one of each user. The caller holds the users' mirror rows and has checked the leases. Gives, by user, what
+/// was known before of the accounts that writes showed.
 pub(super) async fn record(
     tx: &Transaction<'_>,
     reactor: Uuid,
     done: &[&Done],
-) -> Result<(), DbError> {
+) -> Result<HashMap<String, Observed>, DbError> {
     attempts(tx, reactor, done).await?;
     let (mut observed, mut created_for, mut well) = (Vec::new(), Vec::new(), Vec::new());
     let (mut deleted, mut not_applied, mut perhaps_applied) = (Vec::new(), Vec::new(), Vec::new());
@@ -65,7 +68,7 @@ pub(super) async fn record(
             Effect::NotMade => not_applied.push(done),
         }
     }
-    observe(tx, &observed).await?;
+    let before = observe(tx, &observed).await?;
     created(tx, &created_for).await?;
     end_calls(
         tx,
@@ -86,10 +89,17 @@ pub(super) async fn record(
         &perhaps_applied,
     )
     .await?;
-    succeeded(tx, &well).await
+    succeeded(tx, &well).await?;
+    Ok(before)
 }
 
-/// Takes the accounts of a key without row (or of a past person of this key) over to the user in `row`.
+/// Whose the account is, if it is nobody's any more: of two users of one turn whose rows both claim it, the first one has it by now.
+const TAKEN: &str = "with taken as ( \
+    select a.user_key, a.incarnation from roster.accounts a join roster.mirror am on am.user_key = a.user_key \
+    where a.auth0_user_id = $2 and (a.incarnation <> am.incarnation \
+        or not exists (select from roster.desired_users d where d.user_key = a.user_key)))";
+
+/// Takes the accounts of a key without row (or of a past person of this key) over to the user in `row`, if they are still to be had.
 pub(super) async fn rekey(
     tx: &Transaction<'_>,
     reactor: Uuid,
@@ -97,21 +107,19 @@ pub(super) async fn rekey(
 ) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
-            "with taken as ( \
-                select a.user_key, a.incarnation from roster.accounts a where a.auth0_user_id = $2), \
+ &format!("{TAKEN}, \
              moved as ( \
                 update roster.accounts a set user_key = m.user_key, incarnation = m.incarnation \
                 from taken t, roster.mirror m \
                 where a.user_key = t.user_key and a.incarnation = t.incarnation and m.user_key = $1 returning 1) \
              insert into roster.attempts (user_key, auth0_user_id, action, code, started_at, duration_ms, reactor) \
-             select $1, $2, 'rekey', 'ok', clock_timestamp(), 0, $3 from moved limit 1",
+             select $1, $2, 'rekey', 'ok', clock_timestamp(), 0, $3 from moved limit 1"),
         )
         .await?;
     // Who was invited, or is about to be, is not invited again under another key: the ledger comes along with the account.
     let ledger = tx
         .prepare_cached(
-            "with taken as ( \
-                select a.user_key, a.incarnation from roster.accounts a where a.auth0_user_id = $2), \
+ &format!("{TAKEN}, \
              invited as ( \
                 select greatest(max(i.epoch), max(om.invite_epoch), 0) as epoch \
                 from taken t \
@@ -122,7 +130,7 @@ pub(super) async fn rekey(
                 where m.user_key = $1 and m.invite_epoch = 0 and v.epoch > 0 returning m.user_key, m.incarnation) \
              update roster.invitations i set user_key = w.user_key, incarnation = w.incarnation from taken t, wanted w \
              where i.user_key = t.user_key and i.incarnation = t.incarnation and not exists ( \
-                select from roster.invitations own where own.user_key = w.user_key and own.incarnation = w.incarnation)",
+                select from roster.invitations own where own.user_key = w.user_key and own.incarnation = w.incarnation)"),
         )
         .await?;
     tx.execute(&ledger, &[&row.user_key, &row.auth0_user_id])
@@ -181,10 +189,13 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
 
 /// The accounts are as shown; their calls, whichever they were, are over. Of the metadata only the owned keys are kept: role
 /// and permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away). Gives
-/// how many of them are known.
-async fn observe(tx: &Transaction<'_>, accounts: &[(&str, &Observed)]) -> Result<u64, DbError> {
+/// what was known of them before, by user, without those that are not known.
+async fn observe(
+    tx: &Transaction<'_>,
+    accounts: &[(&str, &Observed)],
+) -> Result<HashMap<String, Observed>, DbError> {
     if accounts.is_empty() {
-        return Ok(0);
+        return Ok(HashMap::new());
     }
     let statement = tx
         .prepare_cached(
@@ -198,8 +209,10 @@ async fn observe(tx: &Transaction<'_>, accounts: &[(&str, &Observed)]) -> Result
              from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[]) \
                 o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata) \
              join roster.mirror m on m.user_key = o.user_key \
+             join roster.accounts b on b.auth0_user_id = o.auth0_user_id \
              left join roster.desired_users d on d.user_key = o.user_key \
-             where a.auth0_user_id = o.auth0_user_id and a.user_key = o.user_key",
+             where a.auth0_user_id = o.auth0_user_id and a.user_key = o.user_key \
+             returning a.user_key, b.auth0_user_id, b.email, coalesce(b.email_verified, false), b.name, b.blocked, b.app_metadata, b.user_metadata",
         )
         .await?;
     let keys = column(accounts, |(key, _)| *key);
@@ -214,8 +227,8 @@ async fn observe(tx: &Transaction<'_>, accounts: &[(&str, &Observed)]) -> Result
     let user_metadata = column(accounts, |(_, seen)| {
         Value::Object(seen.user_metadata.clone())
     });
-    Ok(tx
-        .execute(
+    let rows = tx
+        .query(
             &statement,
             &[
                 &keys,
@@ -228,7 +241,26 @@ async fn observe(tx: &Transaction<'_>, accounts: &[(&str, &Observed)]) -> Result
                 &user_metadata,
             ],
         )
-        .await?)
+        .await?;
+    let object = |value: Value| match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    };
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let before = Observed {
+                auth0_user_id: row.get(1),
+                email: row.get(2),
+                email_verified: row.get(3),
+                name: row.get(4),
+                blocked: row.get(5),
+                app_metadata: object(row.get(6)),
+                user_metadata: object(row.get(7)),
+            };
+            (row.get(0), before)
+        })
+        .collect())
 }
 
 /// Writes down on the accounts how their calls ended, if the calls are still theirs.
@@ -295,7 +327,7 @@ async fn mail(tx: &Transaction<'_>, done: &Done, state: Option<&str>) -> Result<
 async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(), DbError> {
     let mut dispute = found.dispute;
     if let Some(own) = &found.own {
-        let known = observe(tx, &[(&done.user_key, own)]).await? > 0;
+        let known = !observe(tx, &[(&done.user_key, own)]).await?.is_empty();
         // It is there after all, and Roster made it: the create whose answer was lost had been applied.
         if known {
             let statement = tx

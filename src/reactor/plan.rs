@@ -131,6 +131,8 @@ fn patch(row: &PlanRow) -> Patch {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use serde_json::json;
     use uuid::Uuid;
 
@@ -150,6 +152,7 @@ mod tests {
                 changes,
             },
             call_id: Uuid::nil(),
+            at: Instant::now(),
             conflict: false,
             live: true,
             known: true,

@@ -13,7 +13,7 @@
 //! quick calls. Each user carries a place, which is free again once the user is let go, however that came about.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -48,7 +48,8 @@ const MOST_A_TURN: usize = 256;
 const AHEAD: Duration = Duration::from_millis(50);
 /// Calls that may be begun ahead for each one that is made at the time.
 const MOST_AHEAD: usize = 15;
-/// A call that was begun and did not get its turn for so long is not made: its deadline counts from when it was begun.
+/// A call that was begun and did not get its turn for so long is not made: its deadline counts from when it was begun. The user is let
+/// go then, so that who comes first by now, such as a removal, does not wait for all who came before.
 pub const LONGEST_QUEUE: Duration = Duration::from_secs(5);
 
 /// The hand-over to the task that works.
@@ -255,11 +256,11 @@ impl Desk {
 
     fn start_call(&mut self, held: Held, begun: Begun) {
         let (client, lines) = (self.reactor.client.clone(), self.lines.clone());
-        let (pace, stop, queued) = (self.pace.clone(), self.stop.clone(), Instant::now());
+        let (pace, stop) = (self.pace.clone(), self.stop.clone());
         self.calls.spawn(async move {
             let line = lines.acquire().await;
-            let in_time = line.is_ok() && queued.elapsed() < LONGEST_QUEUE;
-            let done = if in_time && !stop.is_cancelled() {
+            let done = if line.is_ok() && begun.at.elapsed() < LONGEST_QUEUE && !stop.is_cancelled()
+            {
                 let done = apply::apply(&client, begun).await;
                 pace.took(done.duration);
                 done
@@ -288,23 +289,44 @@ impl Desk {
     }
 }
 
+/// Whom a transaction is for, and what their last calls came to.
+struct Batch {
+    claims: Vec<Claim>,
+    done: Vec<Done>,
+}
+
+impl Batch {
+    fn halves(mut self) -> [Self; 2] {
+        let claims = self.claims.split_off(self.claims.len() / 2);
+        let of_others: HashSet<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
+        let (others, done) = self
+            .done
+            .into_iter()
+            .partition(|done| of_others.contains(done.user_key.as_str()));
+        [
+            Self {
+                claims: self.claims,
+                done,
+            },
+            Self {
+                claims,
+                done: others,
+            },
+        ]
+    }
+}
+
 impl Reactor {
     /// One transaction for all who wait.
     async fn take_turn(&self, batch: Vec<Waiting>, stop: &CancellationToken) -> Turned {
-        let claims: Vec<Claim> = batch.iter().map(|one| one.held.claim.clone()).collect();
         let mut held = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
         for one in batch {
             held.push(one.held);
             done.extend(one.done);
         }
-        let begun = match self.turn(&claims, done, stop).await {
-            Ok(begun) => begun,
-            Err(error) => {
-                tracing::error!(error = %with_causes(&error), users = claims.len(), "results could not be recorded; they are looked at later");
-                return Turned::default();
-            }
-        };
+        let claims = held.iter().map(|held| held.claim.clone()).collect();
+        let begun = self.turn(Batch { claims, done }, stop).await;
         let mut calls: HashMap<String, Begun> = begun
             .into_iter()
             .map(|call| (call.row.user_key.clone(), call))
@@ -319,48 +341,42 @@ impl Reactor {
         turned
     }
 
-    /// One turn, tried again while the lease lasts, so that a database that restarts loses no result.
-    async fn turn(
-        &self,
-        claims: &[Claim],
-        done: Vec<Done>,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Begun>, DbError> {
+    /// One turn, tried again for half a lease, so that a database that restarts loses no result and keeps nobody waiting who was
+    /// claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
+    async fn turn(&self, batch: Batch, stop: &CancellationToken) -> Vec<Begun> {
         let until = Instant::now() + self.terms.lease / 2;
-        loop {
+        let mut begun = Vec::new();
+        let mut batches = vec![batch];
+        while let Some(batch) = batches.pop() {
+            let (claims, done) = (&batch.claims, &batch.done);
             let more = !stop.is_cancelled();
-            match mirror::turn(&self.pool, &self.terms, claims, &done, more).await {
+            match mirror::turn(&self.pool, &self.terms, claims, done, more).await {
+                Ok(calls) => begun.extend(calls),
                 Err(error) if error.server().is_some() && !error.is_unreachable() => {
-                    return Ok(self.turn_one_by_one(claims, &done, more).await);
+                    match claims.as_slice() {
+                        [claim] => self.set_aside(claim, &error).await,
+                        _ => batches.extend(batch.halves()),
+                    }
                 }
-                Err(error) if Instant::now() < until && !done.is_empty() => {
+                // Once it stops, only results are worth waiting for.
+                Err(error) if Instant::now() < until && (more || !done.is_empty()) => {
                     tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
+                    batches.push(batch);
                     tokio::time::sleep(AFTER_A_FAULT).await;
                 }
-                result => return result,
-            }
-        }
-    }
-
-    /// One user whom the database refuses must not hold up the others of the batch.
-    async fn turn_one_by_one(&self, claims: &[Claim], done: &[Done], more: bool) -> Vec<Begun> {
-        let mut begun = Vec::new();
-        for claim in claims {
-            let mine: Vec<Done> = done
-                .iter()
-                .filter(|done| done.user_key == claim.user_key)
-                .cloned()
-                .collect();
-            let alone = std::slice::from_ref(claim);
-            match mirror::turn(&self.pool, &self.terms, alone, &mine, more).await {
-                Ok(calls) => begun.extend(calls),
                 Err(error) => {
-                    let words = error.server().map_or("", |e| e.message()).to_owned();
-                    tracing::error!(user.key = %claim.user_key, error = %with_causes(&error), "the database refuses this user's turn");
-                    let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, &words).await;
+                    let users: usize = batches.iter().map(|batch| batch.claims.len()).sum();
+                    tracing::error!(error = %with_causes(&error), users = users + claims.len(), "results could not be recorded; they are looked at later");
+                    break;
                 }
             }
         }
         begun
+    }
+
+    async fn set_aside(&self, claim: &Claim, error: &DbError) {
+        let words = error.server().map_or("", |e| e.message());
+        tracing::error!(user.key = %claim.user_key, error = %with_causes(error), "the database refuses this user's turn");
+        let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, words).await;
     }
 }

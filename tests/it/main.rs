@@ -23,6 +23,7 @@ mod plan;
 mod readme;
 mod rights;
 mod tls;
+mod turns;
 mod wake;
 mod walls;
 mod word;

@@ -154,6 +154,25 @@ async fn a_reactor_whose_sessions_are_all_terminated_recovers() {
 }
 
 #[tokio::test]
+async fn who_was_claimed_when_the_sessions_ended_does_not_wait_for_the_lease_to_end() {
+    let world = World::new().await;
+    let running = world.start(|_| {});
+    listening(&world, &running).await;
+    // Held up where the plan is read: claimed, and no call begun.
+    world.run("begin; lock table roster.invitations").await;
+    let writer = world.database.client().await;
+    let insert = "insert into users (email) values ('ada@example.test')";
+    writer.batch_execute(insert).await.expect(insert);
+    let waiting = "select pg_terminate_backend(pid) from pg_locks where not granted and locktype = 'relation' \
+        and database = (select oid from pg_database where datname = current_database())";
+    world.until(waiting).await;
+    world.run("commit").await;
+    // The lease is longer than this story's patience.
+    arrives(&world, ADA).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_ringer_who_rolls_back_delays_the_others_by_the_poll_at_most() {
     let world = World::new().await;
     let running = world.start(|reactor| reactor.poll_interval = Duration::from_millis(100));
