@@ -44,7 +44,8 @@ const STATEMENTS: [(&str, &str, bool); 3] = [
 async fn main() -> Result<()> {
     let database = Database::with(Options::default().set("autovacuum", "off")).await?;
     print_machine(&database.sql).await?;
-    let rows = make_tables(&database).await?;
+    database.tables_without_capture().await?;
+    let rows = rows_to_copy(&database).await?;
 
     let mut taken = vec![vec![Vec::new(); TABLES.len()]; STATEMENTS.len()];
     for round in 0..rounds() {
@@ -77,19 +78,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Makes the tables beside `users`, and the file to copy from; gives its path as the server knows it.
-async fn make_tables(database: &Database) -> Result<String> {
-    database
-        .sql
-        .batch_execute(
-            "create table bare (like users including all);
-            create table touched (like users including all);
-            create trigger users_updated_at before update on touched for each row
-            when ((old.id, old.email, old.name, old.role, old.blocked) is distinct from (new.id, new.email, new.name, new.role, new.blocked)
-                or old.auth0_user_id is not distinct from new.auth0_user_id)
-            execute function roster.touch()",
-        )
-        .await?;
+/// Makes the file to copy from; gives its path as the server knows it.
+async fn rows_to_copy(database: &Database) -> Result<String> {
     let file = database.cluster.dir().join("data/people.copy");
     let file = file.to_string_lossy();
     let make = format!(

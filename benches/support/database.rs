@@ -79,6 +79,23 @@ impl Database {
         Ok(())
     }
 
+    /// Tables with the indexes of `users` to compare it with: `bare` has no trigger, `touched` only the one for `updated_at`
+    /// that comes with a users table made by Roster.
+    pub(crate) async fn tables_without_capture(&self) -> Result<()> {
+        self.sql
+            .batch_execute(
+                "create table bare (like users including all);
+                create table touched (like users including all);
+                create trigger users_updated_at before update on touched for each row
+                when ((old.id, old.email, old.name, old.role, old.blocked)
+                        is distinct from (new.id, new.email, new.name, new.role, new.blocked)
+                    or old.auth0_user_id is not distinct from new.auth0_user_id)
+                execute function roster.touch()",
+            )
+            .await?;
+        Ok(())
+    }
+
     /// The people as the emulator is told of them.
     pub(crate) async fn accounts(&self) -> Result<Vec<Value>> {
         let rows = self

@@ -137,6 +137,9 @@ enum Command {
         /// Where to listen
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
         listen: SocketAddr,
+        /// A JSON file with options of the tenant, such as its plan; GET /_emulator/options shows all of them
+        #[arg(long, value_name = "FILE")]
+        options: Option<PathBuf>,
     },
 }
 
@@ -223,7 +226,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             install::migrate(&config, print_sql, apply, json).await
         }
         Command::Run { only } => run::run(&config, only).await,
-        Command::Emulator { listen } => run::emulator(listen, json).await,
+        Command::Emulator { listen, options } => {
+            run::emulator(listen, options.as_deref(), json).await
+        }
         Command::Status { watch } => look::status(&config, watch, json).await,
         Command::Plan { who } => look::plan(&config, &who, json).await,
         Command::Held {

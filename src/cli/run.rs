@@ -1,6 +1,6 @@
 //! `roster run`, `roster demo` and `roster emulator`: what goes on until it is stopped.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use serde_json::json;
@@ -35,19 +35,28 @@ pub(super) async fn demo(tour: bool, json: bool) -> anyhow::Result<Exit> {
     }
 }
 
-pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<Exit> {
+pub(super) async fn emulator(
+    listen: SocketAddr,
+    options: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let options = match options {
+        Some(file) => emulator_options(file)?,
+        None => Options::default(),
+    };
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("--listen: {listen} cannot be listened on"))?;
     let url = format!("http://{}", listener.local_addr()?);
-    let options = Options::default();
     if json {
-        output::json(
-            &json!({"url": url, "users": format!("{url}/_emulator/users"), "mail": format!("{url}/_emulator/mail")}),
-        )?;
+        output::json(&json!({
+            "url": url, "users": format!("{url}/_emulator/users"), "mail": format!("{url}/_emulator/mail"),
+            "options": format!("{url}/_emulator/options"), "client_id": options.m2m.client_id,
+        }))?;
     } else {
         output::say!("Auth0 emulator at {url}; everything is forgotten when it ends.");
         output::say!("Its users: {url}/_emulator/users   mailbox: {url}/_emulator/mail");
+        output::say!("Its options: {url}/_emulator/options");
         output::say!("To let roster use it:");
         output::say!("    export ROSTER__AUTH0__BASE_URL={url}");
         output::say!("    export AUTH0_MGMT_CLIENT_ID={}", options.m2m.client_id);
@@ -66,6 +75,19 @@ pub(super) async fn emulator(listen: SocketAddr, json: bool) -> anyhow::Result<E
     }
     emulator::serve(listener, options, stop_on_signal()?).await?;
     Ok(Exit::Done)
+}
+
+fn emulator_options(file: &Path) -> anyhow::Result<Options> {
+    let read = || -> anyhow::Result<Options> {
+        let changes = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        Ok(Options::default().with(changes)?)
+    };
+    read().with_context(|| {
+        format!(
+            "--options: {} is not a JSON object of the emulator's options; GET /_emulator/options shows them all",
+            file.display()
+        )
+    })
 }
 
 /// The emulator's secret is no secret: it is the same for everybody.

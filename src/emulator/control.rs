@@ -120,6 +120,7 @@ fn answer(
             tenant.clock.advance(read::<Advance>(body)?.advance_seconds);
             Ok(done())
         }
+        ("GET", "options") => Ok(json_response(StatusCode::OK, &*tenant.options())),
         ("POST", "options") => {
             let changes: Map<String, Value> = read(body)?;
             if changes.contains_key("base_url") {

@@ -87,8 +87,8 @@ mod control_tokens;
 mod control_users;
 
 pub use self::options::{
-    Answers, AppClient, ExportFile, JobOptions, LinkedAway, MachineClient, MissingFeature, Options,
-    Plan, SHIPPED_ACTION,
+    Answers, AppClient, BadOptions, ExportFile, JobOptions, LinkedAway, MachineClient,
+    MissingFeature, Options, Plan, SHIPPED_ACTION,
 };
 pub use self::watch::{Exchange, Watch};
 
@@ -105,6 +105,9 @@ pub enum Error {
     /// `base_url` is not an http(s) URL without a path.
     #[error("the emulator's base_url is not an http(s) URL without a path")]
     BaseUrl,
+    /// Options no tenant can have.
+    #[error("the emulator's options are not a tenant's")]
+    Options(#[from] BadOptions),
 }
 
 /// Serves one emulated tenant on `listener` until `stop` is cancelled and open requests have ended.
@@ -138,6 +141,7 @@ async fn serve_to(
     stop: CancellationToken,
     watch: Option<Watch>,
 ) -> Result<(), Error> {
+    options.check()?;
     let base_url = base_url(&listener, &options)?;
     let keys = tokio::task::spawn_blocking(Keys::generate)
         .await

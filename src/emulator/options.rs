@@ -9,10 +9,12 @@ use super::rules::GOOGLE;
 
 mod answers;
 mod jobs;
+mod sense;
 
 pub use self::{
     answers::{Answers, LinkedAway, MissingFeature},
     jobs::{ExportFile, JobOptions},
+    sense::BadOptions,
 };
 
 /// The Action that Roster ships for the user's own tenant; the emulator runs the same file.
@@ -39,7 +41,7 @@ pub struct Options {
     pub audiences: Vec<String>,
     /// Scopes those APIs define. Of what an application asks for, only these and the standard ones (`openid`, `profile`, …) are granted.
     pub api_scopes: Vec<String>,
-    /// Seconds an access token is good for. Auth0's default is a day.
+    /// Seconds an access token is good for, at most 30 days. Auth0's default is a day.
     pub token_lifetime_seconds: u32,
     /// Seconds an ID token is good for. Auth0's default is ten hours.
     pub id_token_lifetime_seconds: u32,
@@ -103,8 +105,8 @@ impl Options {
     /// These options with the keys of `changes` replaced; a table given in part keeps its other keys.
     ///
     /// # Errors
-    /// A key that does not exist or a value of the wrong type.
-    pub fn with(&self, changes: Map<String, Value>) -> Result<Self, serde_json::Error> {
+    /// A key that does not exist, a value of the wrong type, or options no tenant can have.
+    pub fn with(&self, changes: Map<String, Value>) -> Result<Self, BadOptions> {
         let mut merged = serde_json::to_value(self)?;
         for (key, change) in changes {
             match (merged.get_mut(&key), change) {
@@ -112,7 +114,9 @@ impl Options {
                 (_, change) => merged[key] = change,
             }
         }
-        serde_json::from_value(merged)
+        let options: Self = serde_json::from_value(merged)?;
+        options.check()?;
+        Ok(options)
     }
 
     /// The id of the database connection.
@@ -249,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    fn changed(changes: Value) -> Result<Options, serde_json::Error> {
+    fn changed(changes: Value) -> Result<Options, BadOptions> {
         let Value::Object(changes) = changes else {
             unreachable!("tests pass objects")
         };

@@ -123,3 +123,130 @@ fn enterprise(plan: Plan, class: Class) -> &'static [Size] {
         (_, _) => const { &[size("global", 50.0, 960.0)] },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Burst and calls a minute of each bucket a call draws on, in order.
+    fn buckets(plan: Plan, class: Class) -> Vec<(u32, u32)> {
+        let whole = |calls: f64| {
+            assert_eq!(calls.fract(), 0.0);
+            calls as u32
+        };
+        let sizes = sizes(plan, class).iter();
+        sizes
+            .map(|size| (whole(size.burst), whole(size.per_minute)))
+            .collect()
+    }
+
+    const MANAGEMENT: [Class; 8] = [
+        Class::ReadUsers,
+        Class::ReadUsersByEmail,
+        Class::SearchUsers,
+        Class::WriteUsers,
+        Class::DeleteUsers,
+        Class::ReadLogs,
+        Class::ReadConnections,
+        Class::Others,
+    ];
+
+    #[test]
+    fn a_call_of_any_kind_draws_on_one_bucket_of_its_plan() {
+        for (plan, burst, per_minute) in [
+            (Plan::Free, 2, 2 * 60),
+            (Plan::Enterprise, 50, 16 * 60),
+            (Plan::EnterpriseNonProduction, 10, 2 * 60),
+            (Plan::PrivateCloudDevelopment, 20, 20 * 60),
+            (Plan::PrivateCloud100, 50, 50 * 60),
+            (Plan::PrivateCloud500, 250, 250 * 60),
+            (Plan::PrivateCloud1500, 750, 750 * 60),
+        ] {
+            for class in MANAGEMENT {
+                assert_eq!(
+                    buckets(plan, class),
+                    [(burst, per_minute)],
+                    "{plan:?}, {class:?}"
+                );
+                assert_eq!(sizes(plan, class)[0].name, "global", "{plan:?}, {class:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_call_has_a_bucket_of_its_own_on_self_service_plans() {
+        let expected = [
+            (Class::ReadUsers, 40, 500),
+            (Class::ReadUsersByEmail, 40, 500),
+            (Class::SearchUsers, 40, 500),
+            (Class::WriteUsers, 20, 200),
+            (Class::DeleteUsers, 20, 200),
+            (Class::ReadLogs, 10, 100),
+            (Class::ReadConnections, 5, 50),
+            (Class::Others, 10, 150),
+        ];
+        for plan in [Plan::Essentials, Plan::Professional] {
+            for (class, burst, per_minute) in expected {
+                assert_eq!(
+                    buckets(plan, class),
+                    [(burst, per_minute)],
+                    "{plan:?}, {class:?}"
+                );
+            }
+            let names = MANAGEMENT.map(|class| sizes(plan, class)[0].name);
+            let different: std::collections::BTreeSet<_> = names.into();
+            assert_eq!(different.len(), MANAGEMENT.len(), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_have_a_bucket_by_plan_and_on_the_free_one_within_that_of_all_authentication() {
+        for (plan, expected) in [
+            (Plan::Free, &[(300, 300), (30, 30 * 60)][..]),
+            (Plan::Essentials, &[(25, 25 * 60)]),
+            (Plan::Professional, &[(25, 25 * 60)]),
+            (Plan::Enterprise, &[(100, 100 * 60)]),
+            (Plan::EnterpriseNonProduction, &[(100, 100 * 60)]),
+            (Plan::PrivateCloudDevelopment, &[(20, 20 * 60)]),
+            (Plan::PrivateCloud100, &[(100, 100 * 60)]),
+            (Plan::PrivateCloud500, &[(500, 500 * 60)]),
+            (Plan::PrivateCloud1500, &[(1500, 1500 * 60)]),
+        ] {
+            assert_eq!(buckets(plan, Class::Token), expected, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn userinfo_and_password_mails_have_a_bucket_for_each_subject_on_every_plan() {
+        for plan in [
+            Plan::Free,
+            Plan::Essentials,
+            Plan::Professional,
+            Plan::Enterprise,
+            Plan::EnterpriseNonProduction,
+            Plan::PrivateCloudDevelopment,
+            Plan::PrivateCloud100,
+            Plan::PrivateCloud500,
+            Plan::PrivateCloud1500,
+        ] {
+            for (class, own) in [(Class::UserInfo, (10, 5)), (Class::ChangePassword, (10, 1))] {
+                let mut expected = vec![own];
+                if plan == Plan::Free {
+                    expected.insert(0, (300, 300));
+                }
+                assert_eq!(buckets(plan, class), expected, "{plan:?}, {class:?}");
+                let each = sizes(plan, class).iter().map(|size| size.each);
+                let expected = (0..expected.len()).map(|at| at + 1 == expected.len());
+                assert!(each.eq(expected), "{plan:?}, {class:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_unlimited_plan_has_no_bucket_at_all() {
+        let authentication = [Class::Token, Class::UserInfo, Class::ChangePassword];
+        for class in MANAGEMENT.into_iter().chain(authentication) {
+            assert!(sizes(Plan::Unlimited, class).is_empty(), "{class:?}");
+        }
+    }
+}

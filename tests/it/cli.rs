@@ -1,7 +1,7 @@
 //! The binary as an operator has it: what it prints, and the exit code that scripts read.
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -280,4 +280,44 @@ async fn run_says_plainly_that_it_only_observes() {
     run.0.kill().expect("a child");
     let log = run.log();
     assert!(log.contains("nothing is written to it"), "{log}");
+}
+
+#[tokio::test]
+async fn the_emulator_starts_with_the_options_of_a_file_and_shows_them() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(br#"{"plan": "free", "answers": {"retry_after": true}}"#)
+        .expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+    command
+        .args(["emulator", "--json", "--listen", "127.0.0.1:0", "--options"])
+        .arg(file.path())
+        .stdout(Stdio::piped());
+    let mut going = Going(command.spawn().expect("the binary runs"));
+    let stdout = going.0.stdout.take().expect("a pipe");
+    let mut told = serde_json::Deserializer::from_reader(stdout).into_iter::<Value>();
+    let told = told.next().expect("a word").expect("JSON");
+    let url = told["options"].as_str().expect("an address").to_owned();
+    let options: Value = reqwest::get(url)
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(options["plan"], "free");
+    assert_eq!(options["answers"]["retry_after"], true);
+}
+
+#[tokio::test]
+async fn options_of_the_emulator_that_do_not_exist_are_refused_with_the_file_and_the_key() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(br#"{"plam": "free"}"#).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+    command.args(["emulator", "--options"]).arg(file.path());
+    let (code, _, stderr) = output(command).await;
+    assert_eq!(code, 1);
+    let name = file.path().display().to_string();
+    assert!(
+        stderr.contains(&name) && stderr.contains("plam"),
+        "{stderr}"
+    );
 }

@@ -17,10 +17,10 @@ use tokio::process::Command;
 use crate::support::{
     https::{Authority, Https},
     packages,
-    tenant::text,
+    tenant::{Tenant, text},
 };
 
-/// The tenants a client is tried on: one without limits and one of the free plan.
+/// The tenants a client is tried on: one without limits, and one of the free plan that tells callers to wait.
 struct Stage {
     authority: Authority,
     main: Https,
@@ -30,6 +30,25 @@ struct Stage {
 /// What the clients ask for beyond what Roster needs.
 const MORE_SCOPES: &str = "read:roles create:roles update:roles delete:roles read:role_members create:role_members \
     delete:role_members read:sessions delete:sessions read:refresh_tokens delete:refresh_tokens read:logs";
+
+/// How often the clients ask, unless told otherwise, before they give up.
+const ASKED: u32 = 3;
+
+/// The limit of the free plan is met, however slowly the clients come: its 429 is the answer so many times.
+async fn says_wait(tenant: &Tenant, route: &str, times: u32) {
+    let reset = (jiff::Timestamp::now().as_second() + 1).to_string();
+    let more = json!({
+        "status": 429,
+        "headers": {
+            "retry-after": "1", "x-ratelimit-limit": "2", "x-ratelimit-remaining": "0", "x-ratelimit-reset": reset,
+        },
+        "body": {
+            "statusCode": 429, "error": "Too Many Requests", "message": "Global limit has been reached",
+            "errorCode": "too_many_requests",
+        },
+    });
+    tenant.fault(route, "status", times, more).await;
+}
 
 impl Stage {
     async fn start() -> Self {
@@ -44,9 +63,12 @@ impl Stage {
             plan: Plan::Free,
             ..Options::default()
         };
+        let free = Https::start(&authority, free).await;
+        says_wait(&free.tenant, "POST /api/v2/users", ASKED - 1).await;
+        says_wait(&free.tenant, "GET /api/v2/users", ASKED).await;
         Self {
             main: Https::start(&authority, main).await,
-            free: Https::start(&authority, free).await,
+            free,
             authority,
         }
     }
@@ -167,13 +189,18 @@ fn count(statuses: &[u64]) -> BTreeMap<u64, usize> {
     })
 }
 
-/// Who was refused on the free plan had asked three times, as the clients do unless told otherwise.
+/// Who was told to wait asked again: twice and came through, or three times, as often as the clients do, and gave up.
 async fn waited(stage: &Stage) {
     let tenant = &stage.free.tenant;
+    assert!(tenant.has_struck().await);
     assert_eq!(tenant.list("users").await.len(), 4);
-    let answers = count(&statuses(tenant.requests("GET", "/api/v2/users").await));
-    let (listed, refused) = (answers[&200], answers[&429]);
-    assert!(listed < 40 && refused >= 3 * (40 - listed), "{answers:?}");
+    let asked = async |method| {
+        let requests = tenant.requests(method, "/api/v2/users").await;
+        count(&statuses(requests))
+    };
+    assert_eq!(asked("GET").await, [(429, 3)].into());
+    let created = asked("POST").await;
+    assert!(created[&201] == 4 && created[&429] >= 2, "{created:?}");
 }
 
 /// What was imported, mailed and verified by both current clients is seen in their tenant.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roster::{cli, config};
 
-use crate::support::world::World;
+use crate::support::world::{Tenant, World};
 
 const README: &str = include_str!("../../README.md");
 
@@ -110,4 +110,42 @@ fn the_settings_of_the_readme_are_accepted() {
     config.database().expect("a database");
     config.auth0().expect("a tenant");
     config.authz().expect("an audience");
+}
+
+#[tokio::test]
+async fn the_control_face_is_as_the_readme_says() {
+    let tenant = Tenant::start(roster::emulator::Options::default()).await;
+    let shown: Vec<&str> = blocks("sh")
+        .iter()
+        .flat_map(|block| block.lines())
+        .filter(|line| line.starts_with("curl") && line.contains("/_emulator/"))
+        .collect();
+    assert!(shown.len() >= 3, "{shown:?}");
+    for line in shown {
+        let body = line.split('\'').nth(1).expect("a body");
+        let what = line.split("/_emulator/").nth(1).expect("a path");
+        tenant
+            .control(what, serde_json::from_str(body).expect("JSON"))
+            .await;
+    }
+    let (_, table) = README.split_once("| `/_emulator/…` |").expect("a table");
+    let (table, _) = table.split_once("\n\n").expect("an end");
+    let mut seen = 0;
+    for what in table
+        .lines()
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+    {
+        let url = format!("{}/_emulator/{what}", tenant.url);
+        let known = async |method: reqwest::Method| {
+            let request = reqwest::Client::new().request(method, &url).body("{}");
+            request.send().await.expect("an answer").status() != reqwest::StatusCode::NOT_FOUND
+        };
+        assert!(
+            known(reqwest::Method::GET).await || known(reqwest::Method::POST).await,
+            "{what}"
+        );
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen} calls are shown");
 }

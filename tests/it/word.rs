@@ -97,6 +97,13 @@ fn an_error_that_has_not_auth0s_shape_is_caught() {
 }
 
 #[test]
+fn a_key_that_auth0_does_not_describe_is_caught_where_the_schema_is_left_open_too() {
+    catches("PATCH /users/{id} asked: /shoe", |e| {
+        *e.request.body_mut() = json!({"shoe": 42}).to_string().into();
+    });
+}
+
+#[test]
 fn an_answer_that_is_no_json_is_caught() {
     catches("a body of type", |e| {
         e.answer.as_mut().expect("an answer").headers_mut().clear();

@@ -138,7 +138,8 @@ test("one token serves a client for many calls", async () => {
     await other.users.list();
 });
 
-test("on the free plan the client waits as long as it is told and comes through", async () => {
+// How often the free tenant says so is up to the test that runs this script; a client asks three times.
+test("a client that is told to wait waits and comes through", async () => {
     const free = new ManagementClient({ domain: freeDomain, clientId, clientSecret });
     for (let i = 0; i < 4; i += 1) {
         const email = `free-${i}@node.test`;
@@ -146,16 +147,12 @@ test("on the free plan the client waits as long as it is told and comes through"
     }
 });
 
-test("on the free plan a crowd is told to wait until the client gives up", async () => {
+test("a client that is told to wait once more than it asks gives up and says what it was told", async () => {
     const free = new ManagementClient({ domain: freeDomain, clientId, clientSecret });
-    const answers = await Promise.allSettled(Array.from({ length: 40 }, () => free.users.list()));
-    const failed = answers.filter(({ status }) => status === "rejected");
-    assert.ok(failed.length > 0 && failed.length < 40, `${failed.length} of 40 failed`);
-    for (const { reason } of failed) {
-        await refused(Promise.reject(reason), Management.TooManyRequestsError, 429, "too_many_requests");
-        const { headers } = reason.rawResponse;
-        assert.equal(headers.get("x-ratelimit-limit"), "2");
-        assert.equal(headers.get("x-ratelimit-remaining"), "0");
-        assert.ok(Number(headers.get("x-ratelimit-reset")) > 1_500_000_000);
-    }
+    const { reason } = (await Promise.allSettled([free.users.list()]))[0];
+    await refused(Promise.reject(reason), Management.TooManyRequestsError, 429, "too_many_requests");
+    const { headers } = reason.rawResponse;
+    assert.equal(headers.get("x-ratelimit-limit"), "2");
+    assert.equal(headers.get("x-ratelimit-remaining"), "0");
+    assert.ok(Number(headers.get("x-ratelimit-reset")) > 1_500_000_000);
 });

@@ -2,7 +2,6 @@
 
 import os
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from auth0.authentication import GetToken
@@ -134,24 +133,22 @@ class Users(Steps):
         for _ in range(3):
             other.users.list()
 
-    def test_on_the_free_plan_the_client_waits_as_long_as_it_is_told_and_comes_through(self):
+    # How often the free tenant says so is up to the test that runs this script; a client asks three times.
+    def test_a_client_that_is_told_to_wait_waits_and_comes_through(self):
         free = ManagementClient(domain=FREE_DOMAIN, **CLIENT)
         for i in range(4):
             user = {"email": f"free-{i}@python.test", "password": PASSWORD, "verify_email": False}
             free.users.create(connection=CONNECTION, **user)
 
-    def test_on_the_free_plan_a_crowd_is_told_to_wait_until_the_client_gives_up(self):
+    def test_a_client_that_is_told_to_wait_once_more_than_it_asks_gives_up_and_says_what_it_was_told(self):
         free = ManagementClient(domain=FREE_DOMAIN, **CLIENT)
-        with ThreadPoolExecutor(max_workers=40) as crowd:
-            calls = [crowd.submit(free.users.list) for _ in range(40)]
-        failed = [error for error in (call.exception() for call in calls) if error]
-        self.assertTrue(0 < len(failed) < 40, f"{len(failed)} of 40 failed")
-        for error in failed:
-            self.assertIsInstance(error, TooManyRequestsError)
-            self.assertEqual((error.status_code, error.body["errorCode"]), (429, "too_many_requests"))
-            self.assertEqual(error.headers["x-ratelimit-limit"], "2")
-            self.assertEqual(error.headers["x-ratelimit-remaining"], "0")
-            self.assertGreater(int(error.headers["x-ratelimit-reset"]), 1_500_000_000)
+        with self.assertRaises(TooManyRequestsError) as caught:
+            free.users.list()
+        error = caught.exception
+        self.assertEqual((error.status_code, error.body["errorCode"]), (429, "too_many_requests"))
+        self.assertEqual(error.headers["x-ratelimit-limit"], "2")
+        self.assertEqual(error.headers["x-ratelimit-remaining"], "0")
+        self.assertGreater(int(error.headers["x-ratelimit-reset"]), 1_500_000_000)
 
 
 if __name__ == "__main__":

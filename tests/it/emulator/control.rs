@@ -2,7 +2,10 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::StatusCode;
+use roster::emulator::{self, Options};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::{API, Tenant, claims, json_of};
 
@@ -72,6 +75,30 @@ async fn an_option_that_does_not_exist_is_refused() {
         let response = tenant.control("options", body).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     }
+}
+
+#[tokio::test]
+async fn an_option_no_tenant_can_have_is_refused_by_name_at_the_start_and_later() {
+    let senseless = Options {
+        token_lifetime_seconds: 2_592_001,
+        ..Options::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let started = emulator::serve(listener, senseless, CancellationToken::new()).await;
+    let Err(emulator::Error::Options(at_the_start)) = started else {
+        panic!("{started:?}")
+    };
+    let tenant = Tenant::start().await;
+    let change = json!({"token_lifetime_seconds": 2_592_001});
+    let refused = tenant.control("options", change).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let later = json_of(refused).await["message"].clone();
+    assert_eq!(later, at_the_start.to_string());
+    assert!(
+        at_the_start
+            .to_string()
+            .starts_with("token_lifetime_seconds: ")
+    );
 }
 
 #[tokio::test]

@@ -25,14 +25,19 @@ impl Tenant {
     }
 
     async fn completed(&self, job: &Value) -> Value {
-        loop {
-            let job = self.job(job).await;
-            if job["status"] != "pending" {
-                assert_eq!(job["status"], "completed");
-                return job;
+        let completed = async {
+            loop {
+                let job = self.job(job).await;
+                if job["status"] != "pending" {
+                    assert_eq!(job["status"], "completed");
+                    return job;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        };
+        let patience = Duration::from_secs(60);
+        let completed = tokio::time::timeout(patience, completed).await;
+        completed.expect("a job that ends")
     }
 
     async fn download(&self, job: &Value) -> Response {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     exceptions::{AMBIGUOUS, ANYWHERE, NOT_REQUIRED, UNLISTED},
-    schema::{Operation, Parameter, Schema},
+    schema::{Operation, Parameter, Part, Schema},
 };
 
 /// What Roster's own client calls itself.
@@ -146,9 +146,24 @@ fn body(operation: &Operation, headers: &HeaderMap, body: &Bytes) -> Vec<String>
         return Vec::new();
     }
     match serde_json::from_slice(body) {
-        Ok(value) => faults(part.validator(), &value, "asked"),
+        Ok(value) => {
+            let mut faults = faults(part.validator(), &value, "asked");
+            faults.extend(unnamed(part, &value));
+            faults
+        }
         Err(error) => vec![format!("asked: not JSON: {error}")],
     }
+}
+
+/// Keys that a body has and its schema does not name: some schemas are left open, and Auth0 refuses them all the same.
+fn unnamed(part: &Part, body: &Value) -> Vec<String> {
+    let (Some(names), Some(body)) = (part.names(), body.as_object()) else {
+        return Vec::new();
+    };
+    body.keys()
+        .filter(|key| !names.contains(&key.as_str()))
+        .map(|key| format!("asked: /{key}: a key that is not described"))
+        .collect()
 }
 
 fn answered(operation: &Operation, status: u16, headers: &HeaderMap, body: &Bytes) -> Vec<String> {

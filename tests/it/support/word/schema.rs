@@ -167,6 +167,19 @@ impl Part {
     }
 }
 
+impl Part {
+    /// The keys that the schema names, where it names any.
+    pub(super) fn names(&self) -> Option<Vec<&'static str>> {
+        let document = document()?;
+        let mut schema = document.pointer(&self.pointer)?;
+        while let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            schema = document.pointer(reference.strip_prefix('#')?)?;
+        }
+        let properties = schema.get("properties")?.as_object()?;
+        Some(properties.keys().map(String::as_str).collect())
+    }
+}
+
 fn parts(pointer: &str, described: &Value) -> BTreeMap<String, Part> {
     let content = described["content"].as_object().into_iter().flatten();
     content
