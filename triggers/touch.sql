@@ -1,7 +1,7 @@
 -- users.updated_at follows every update, except that of the id which Roster itself writes back.
 --
--- The condition is the trigger's, though PostgreSQL reads it anew for each statement and a function's own would cost an UPDATE of one
--- row a third less: when a column is renamed, the trigger's follows, and a function would fail the application's statement.
+-- The condition is the trigger's, though PostgreSQL reads it anew for each statement and a function's own would make an UPDATE of
+-- one row a fifth cheaper: when a column is renamed, the trigger's follows, and a function would fail the application's statement.
 create or replace function roster.touch() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
