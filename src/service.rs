@@ -22,7 +22,7 @@ use crate::{
         reactors,
     },
     http,
-    reactor::{LONGEST_QUEUE, Reactor},
+    reactor::{LONGEST_QUEUE, Reactor, apply::LOOK_FIRST},
     telemetry::Metrics,
 };
 
@@ -228,7 +228,7 @@ fn reactor(config: &Config, pool: Pool) -> Result<Reactor, ServiceError> {
             InvitationSend::Nothing => "none".to_owned(),
         },
     };
-    let call_deadline = LONGEST_QUEUE + client.longest_call();
+    let call_deadline = LONGEST_QUEUE + LOOK_FIRST + client.longest_call();
     Ok(Reactor {
         pool,
         terms: Terms {

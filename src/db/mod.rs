@@ -9,6 +9,7 @@ pub mod control;
 pub mod demo;
 pub mod directory;
 pub mod done;
+mod findings;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;

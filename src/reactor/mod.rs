@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::work::LONGEST_QUEUE;
-use self::work::Work;
+use self::{apply::LOOK_FIRST, work::Work};
 use crate::{
     auth0::{Class, Client},
     db::{
@@ -130,7 +130,8 @@ impl Reactor {
                 },
             }
         }
-        let patience = reactor.client.longest_call() + LONGEST_QUEUE + Duration::from_secs(5);
+        let patience =
+            reactor.client.longest_call() + LONGEST_QUEUE + LOOK_FIRST + Duration::from_secs(5);
         work.finish(patience).await;
         let _ = listening.await;
         reactor.say_goodbye().await;

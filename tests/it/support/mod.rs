@@ -7,6 +7,7 @@ pub(crate) mod logs;
 pub(crate) mod packages;
 pub(crate) mod proxy;
 pub(crate) mod shared;
+pub(crate) mod somebody;
 pub(crate) mod sql;
 pub(crate) mod tenant;
 pub(crate) mod word;

@@ -6,7 +6,7 @@ use roster::{
     auth0,
     db::{changes, connect::Endpoint, mirror::Terms, reactors::Settings, write_back},
     emulator,
-    reactor::{LONGEST_QUEUE, Reactor},
+    reactor::{LONGEST_QUEUE, Reactor, apply::LOOK_FIRST},
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -250,7 +250,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         terms: Terms {
             reactor: Uuid::new_v4(),
             lease: Duration::from_secs(60),
-            call_deadline: LONGEST_QUEUE + client.longest_call(),
+            call_deadline: LONGEST_QUEUE + LOOK_FIRST + client.longest_call(),
             invitations_per_minute: 1000,
         },
         settings: Settings {
