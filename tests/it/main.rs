@@ -22,6 +22,7 @@ mod migrations;
 mod mirror;
 mod persons;
 mod plan;
+mod poolers;
 mod readme;
 mod restarts;
 mod rights;
