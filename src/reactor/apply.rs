@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tracing::Instrument;
 
 use super::{
@@ -26,7 +25,7 @@ pub const LOOK_FIRST: Duration = Duration::from_secs(2);
 /// [`LOOK_FIRST`]).
 pub async fn apply(client: &Client, begun: Begun) -> Done {
     let span = tracing::debug_span!("apply", user.key = %begun.row.user_key, action = begun.row.action.as_str());
-    let (started_at, clock) = (Timestamp::now(), Instant::now());
+    let started = Instant::now();
     let client = client.correlated(&begun.call_id.to_string());
     let (effect, status, detail) = match plan::call(&begun) {
         Ok(call) => match carry_out(&client, call).instrument(span).await {
@@ -61,8 +60,8 @@ pub async fn apply(client: &Client, begun: Begun) -> Done {
         effect,
         status,
         detail,
-        started_at,
-        duration: clock.elapsed(),
+        started,
+        duration: started.elapsed(),
     };
     log(&done);
     done
@@ -80,7 +79,7 @@ pub fn not_made(begun: Begun) -> Done {
         effect: Effect::NotMade,
         status: None,
         detail: None,
-        started_at: Timestamp::now(),
+        started: Instant::now(),
         duration: Duration::ZERO,
     }
 }
