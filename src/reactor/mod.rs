@@ -14,8 +14,8 @@
 //! Known races:
 //! * A writer that relied on another's ring (`triggers/bell.sql`) commits a moment after the look: each wake is followed by looks
 //!   after [`AFTERLOOKS`]; the poll is the bound.
-//! * A result that cannot be recorded because the database went away: tried again while the lease lasts; after that the call counts
-//!   as unanswered and the account is looked at.
+//! * A result that cannot be recorded because the database went away: tried again until it can; if another reactor has taken the
+//!   user over by then, or this one is stopped, the call counts as unanswered and the account is looked at.
 
 pub mod apply;
 pub mod outcome;
@@ -24,7 +24,6 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::Pool;
 use tokio::{
     sync::mpsc,
     time::{Instant, interval, interval_at, sleep_until, timeout},
@@ -40,6 +39,7 @@ use crate::{
         connect::Endpoint,
         listener::{self, Heard},
         mirror::{self, Terms},
+        pool::Pool,
         reactors::{self, Fallback, HEARTBEAT, Note, Settings},
         write_back,
     },

@@ -15,7 +15,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -55,6 +55,7 @@ pub const LONGEST_QUEUE: Duration = Duration::from_secs(5);
 /// The hand-over to the task that works.
 pub(super) struct Work {
     places: Arc<Semaphore>,
+    at_work: AtWork,
     /// How long calls take says how many of the places may be taken now.
     pace: Arc<CallPace>,
     workers: usize,
@@ -64,10 +65,25 @@ pub(super) struct Work {
     task: AbortOnDropHandle<()>,
 }
 
+/// The keys of the users at work.
+type AtWork = Arc<Mutex<HashSet<String>>>;
+
 /// A user at work.
 struct Held {
     claim: Claim,
+    at_work: AtWork,
     _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        keys(&self.at_work).remove(&self.claim.user_key);
+    }
+}
+
+fn keys(at_work: &AtWork) -> MutexGuard<'_, HashSet<String>> {
+    // Nothing panics while it is held.
+    at_work.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A user who waits for a turn: just claimed, or with what the last call came to.
@@ -96,6 +112,7 @@ impl Work {
         };
         Self {
             places: Arc::new(Semaphore::new(places(workers))),
+            at_work: AtWork::default(),
             pace,
             workers,
             claimed,
@@ -113,12 +130,24 @@ impl Work {
         places(self.workers) - self.places.available_permits()
     }
 
-    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for.
+    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for. One whose lease ended while a result
+    /// waited for the database is at work still, and the new lease is for that result.
     pub(super) fn take(&self, claims: Vec<Claim>) {
         for claim in claims {
+            if keys(&self.at_work).contains(&claim.user_key) {
+                continue;
+            }
             match self.places.clone().try_acquire_owned() {
                 // The task ends only after this end of the channel.
-                Ok(_place) => drop(self.claimed.send(Held { claim, _place })),
+                Ok(_place) => {
+                    keys(&self.at_work).insert(claim.user_key.clone());
+                    let at_work = self.at_work.clone();
+                    drop(self.claimed.send(Held {
+                        claim,
+                        at_work,
+                        _place,
+                    }));
+                }
                 Err(_) => {
                     tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
                 }
@@ -341,8 +370,10 @@ impl Reactor {
         turned
     }
 
-    /// One turn, tried again for half a lease, so that a database that restarts loses no result and keeps nobody waiting who was
-    /// claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
+    /// One turn. What calls came to is tried to be recorded until it is: an outage of the database loses no result, however long it
+    /// takes, and whoever took a user over meanwhile is known by the lease. Users who were only claimed are let go after half a
+    /// lease. Turns that wait hold their users' places, so they are bounded. One user whom the database refuses holds up nobody
+    /// else: a batch that is refused is halved until that one is alone.
     async fn turn(&self, batch: Batch, stop: &CancellationToken) -> Vec<Begun> {
         let until = Instant::now() + self.terms.lease / 2;
         let mut begun = Vec::new();
@@ -358,15 +389,15 @@ impl Reactor {
                         _ => batches.extend(batch.halves()),
                     }
                 }
-                // Once it stops, only results are worth waiting for.
-                Err(error) if Instant::now() < until && (more || !done.is_empty()) => {
+                // Once it stops, only results are worth waiting for, and whoever stops it says how long.
+                Err(error) if !done.is_empty() || more && Instant::now() < until => {
                     tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
                     batches.push(batch);
                     tokio::time::sleep(AFTER_A_FAULT).await;
                 }
                 Err(error) => {
                     let users: usize = batches.iter().map(|batch| batch.claims.len()).sum();
-                    tracing::error!(error = %with_causes(&error), users = users + claims.len(), "results could not be recorded; they are looked at later");
+                    tracing::error!(error = %with_causes(&error), users = users + claims.len(), "users are let go; their leases end by themselves");
                     break;
                 }
             }
