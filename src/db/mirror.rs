@@ -21,7 +21,9 @@ use std::{
     time::Duration,
 };
 
-use deadpool_postgres::{Pool, Transaction};
+use deadpool_postgres::Transaction;
+use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
@@ -29,6 +31,7 @@ use super::{
     begin::{self, Begun, Next, Started},
     done::{Done, Effect},
     plan::{Action, COLUMNS, PlanRow},
+    pool::{Pool, QUICK},
     record,
 };
 
@@ -65,32 +68,30 @@ const MOST_TAKEOVERS: u32 = 8;
 /// # Errors
 /// [`DbError`]; nothing is leased then.
 pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim>, DbError> {
-    let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "with picked as ( \
-                select m.user_key from roster.mirror m \
-                where m.due and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
-                    and (m.lease_until is null or m.lease_until <= now()) \
-                    and not exists (select from roster.settings where paused_at is not null) \
-                order by m.lane, m.due_since limit $3 for update skip locked) \
-             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2) \
-             from picked where m.user_key = picked.user_key returning m.user_key, set_config('synchronous_commit', 'off', true)",
-        )
-        .await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = client
-        .query(
-            &statement,
-            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Claim {
+    pool.on(QUICK, async |session| {
+        let statement = session
+            .prepare_cached(
+                "with picked as ( \
+                    select m.user_key from roster.mirror m \
+                    where m.due and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
+                        and (m.lease_until is null or m.lease_until <= now()) \
+                        and not exists (select from roster.settings where paused_at is not null) \
+                    order by m.lane, m.due_since limit $3 for update skip locked) \
+                 update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2) \
+                 from picked where m.user_key = picked.user_key returning m.user_key, set_config('synchronous_commit', 'off', true)",
+            )
+            .await?;
+        let lease = terms.lease.as_secs_f64();
+        let rows = session
+            .query(&statement, &[&terms.reactor, &lease, &limit])
+            .await?;
+        let claim = |row: &Row| Claim {
             user_key: row.get(0),
-        })
-        .collect())
+        };
+        Ok(rows.iter().map(claim).collect())
+    })
+    .await
 }
 
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
@@ -105,16 +106,27 @@ pub async fn turn(
     done: &[Done],
     more: bool,
 ) -> Result<Vec<Begun>, DbError> {
-    let mut client = pool.get().await?;
-    let tx = client.transaction().await?;
-    let users = lock(&tx, terms, claims).await?;
+    pool.transaction(QUICK, async |tx| {
+        take_turn(tx, terms, claims, done, more).await
+    })
+    .await
+}
+
+async fn take_turn(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    claims: &[Claim],
+    done: &[Done],
+    more: bool,
+) -> Result<Vec<Begun>, DbError> {
+    let users = lock(tx, terms, claims).await?;
     let (done, late): (Vec<&Done>, Vec<&Done>) = done
         .iter()
         .partition(|done| users.contains_key(&done.user_key));
     for done in late {
         tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
     }
-    let before = record::record(&tx, terms.reactor, &done).await?;
+    let before = record::record(tx, terms.reactor, &done).await?;
     let mut next = Vec::new();
     let mut settled = Vec::new();
     for done in &done {
@@ -145,13 +157,17 @@ pub async fn turn(
     let mut takeovers = 0;
     while !open.is_empty() {
         takeovers += 1;
-        let Planned { mut rows, paused } = plan(&tx, &open).await?;
+        let Planned {
+            mut rows,
+            paused,
+            now,
+        } = plan(tx, &open).await?;
         let mut again = Vec::new();
         for key in open {
             let mine = rows.remove(&key).unwrap_or_default();
             match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
-                    record::rekey(&tx, terms.reactor, row).await?;
+                    record::rekey(tx, terms.reactor, row).await?;
                     again.push(key);
                 }
                 Some(row) if row.action == Action::Rekey => {
@@ -167,23 +183,22 @@ pub async fn turn(
                 }
                 None => settled.push(Settled {
                     key,
-                    wait: wait(&mine),
+                    wait: wait(&mine, now),
                     agrees: mine.iter().all(|row| row.action == Action::Invite),
                 }),
             }
         }
         open = again;
     }
-    let Started { begun, later } = begin::begin(&tx, terms, next).await?;
+    let Started { begun, later } = begin::begin(tx, terms, next).await?;
     let later = later.into_iter();
     settled.extend(later.map(|key| Settled::later(key, Duration::from_secs(5))));
     let begun_keys: Vec<&str> = begun
         .iter()
         .map(|call| call.row.user_key.as_str())
         .collect();
-    renew(&tx, terms, &begun_keys).await?;
-    release(&tx, &settled).await?;
-    tx.commit().await?;
+    renew(tx, terms, &begun_keys).await?;
+    release(tx, &settled).await?;
     Ok(begun)
 }
 
@@ -197,16 +212,18 @@ pub async fn set_aside(
     claim: &Claim,
     words: &str,
 ) -> Result<(), DbError> {
-    let client = pool.get().await?;
-    client
-        .execute(
-            "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
-                attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
-             where user_key = $1 and lease_by = $2",
-            &[&claim.user_key, &reactor, &words],
-        )
-        .await?;
-    Ok(())
+    pool.on(QUICK, async |session| {
+        session
+            .execute(
+                "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
+                    attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
+                 where user_key = $1 and lease_by = $2",
+                &[&claim.user_key, &reactor, &words],
+            )
+            .await?;
+        Ok(())
+    })
+    .await
 }
 
 /// In how long the next user is due, of those that wait for a time or for a lease to end.
@@ -214,14 +231,17 @@ pub async fn set_aside(
 /// # Errors
 /// [`DbError`].
 pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
-    let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "select extract(epoch from min(greatest(m.next_attempt_at, m.lease_until)) - now())::float8 from roster.mirror m \
-             where m.due and not exists (select from roster.settings where paused_at is not null)",
-        )
+    let seconds: Option<f64> = pool
+        .on(QUICK, async |session| {
+            let statement = session
+                .prepare_cached(
+                    "select extract(epoch from min(greatest(m.next_attempt_at, m.lease_until)) - now())::float8 from roster.mirror m \
+                     where m.due and not exists (select from roster.settings where paused_at is not null)",
+                )
+                .await?;
+            Ok(session.query_one(&statement, &[]).await?.get(0))
+        })
         .await?;
-    let seconds: Option<f64> = client.query_one(&statement, &[]).await?.get(0);
     Ok(seconds.map(|s| match Duration::try_from_secs_f64(s) {
         // A little later than exactly then, so that the look finds it due.
         Ok(wait) => wait + Duration::from_millis(2),
@@ -235,14 +255,16 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
 /// # Errors
 /// [`DbError`]; the leases end by themselves then.
 pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
-    let client = pool.get().await?;
-    client
-        .execute(
-            "update roster.mirror set lease_by = null, lease_until = null where lease_by = $1",
-            &[&reactor],
-        )
-        .await?;
-    Ok(())
+    pool.on(QUICK, async |session| {
+        session
+            .execute(
+                "update roster.mirror set lease_by = null, lease_until = null where lease_by = $1",
+                &[&reactor],
+            )
+            .await?;
+        Ok(())
+    })
+    .await
 }
 
 /// The users of a turn who are still this reactor's, each with its generation.
@@ -252,10 +274,14 @@ async fn lock(
     claims: &[Claim],
 ) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
-    // The setting makes the plan see our own leases as none.
+    // The first setting makes the plan see our own leases as none. The second: what is begun must be known after a crash, or an id
+    // that Auth0 has by then is forgotten, or a mail sent again. Where a commit is to wait for less than that, it waits here all the same.
     let statement = tx
         .prepare_cached(
-            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
+            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true), \
+                set_config('synchronous_commit', case when current_setting('synchronous_commit') = 'off' then 'on' \
+                    else current_setting('synchronous_commit') end, true) \
+             from roster.mirror m \
              where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update",
         )
         .await?;
@@ -269,21 +295,25 @@ struct Planned {
     rows: HashMap<String, Vec<PlanRow>>,
     /// Nothing begins, and who has something to do stays due for when the pause ends.
     paused: bool,
+    /// By the database's clock, which all times of a plan are of: this host's may be hours off.
+    now: Timestamp,
 }
 
 /// Whether a pause holds the plan up is asked together with it: between two statements one may begin or end.
 async fn plan(tx: &Transaction<'_>, keys: &[String]) -> Result<Planned, DbError> {
     let statement = tx
         .prepare_cached(&format!(
-            "select p.*, s.paused_at is not null as paused from ({COLUMNS} where user_key = any($1)) p cross join roster.settings s"
+            "select p.*, s.paused_at is not null as paused, now() as now from ({COLUMNS} where user_key = any($1)) p cross join roster.settings s"
         ))
         .await?;
     let mut planned = Planned {
         rows: HashMap::with_capacity(keys.len()),
         paused: false,
+        now: Timestamp::UNIX_EPOCH,
     };
     for row in &tx.query(&statement, &[&keys]).await? {
         planned.paused = row.get("paused");
+        planned.now = row.get("now");
         let row = PlanRow::from_row(row)?;
         let key = row.user_key.clone();
         planned.rows.entry(key).or_default().push(row);
@@ -299,8 +329,7 @@ fn first_due(rows: &[PlanRow]) -> Option<&PlanRow> {
 }
 
 /// How long a user with nothing to do now is left alone; `None`: until something changes.
-fn wait(rows: &[PlanRow]) -> Option<Duration> {
-    let now = jiff::Timestamp::now();
+fn wait(rows: &[PlanRow], now: Timestamp) -> Option<Duration> {
     rows.iter()
         // A deletion that waits for its day is found by the sweep.
         .filter(|row| row.state == "waiting" && row.action != Action::Delete)
