@@ -165,19 +165,39 @@ pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<(), DbError>
     .await
 }
 
-/// A sign of life, with what is left of Auth0's rate limits.
+/// What a heartbeat found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pulse {
+    /// By so many seconds the database's clock was set back; what was timed has been moved with it.
+    pub set_back: Option<f64>,
+    /// The database knows this reactor; not so after a failover that lost the last commits.
+    pub is_known: bool,
+}
+
+/// A sign of life, with what is left of Auth0's rate limits; and a look at the database's clock.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<(), DbError> {
-    pool.on(QUICK, async |session| {
-        session
+pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<Pulse, DbError> {
+    pool.transaction(QUICK, async |tx| {
+        // First, since our own heartbeat tells too.
+        let set_back = tx
+            .query_one(
+                "select extract(epoch from roster.heed_the_clock())::float8",
+                &[],
+            )
+            .await?
+            .get(0);
+        let written = tx
             .execute(
                 "update roster.reactors set heartbeat_at = now(), budget = $2 where id = $1",
                 &[&reactor, budget],
             )
             .await?;
-        Ok(())
+        Ok(Pulse {
+            set_back,
+            is_known: written > 0,
+        })
     })
     .await
 }

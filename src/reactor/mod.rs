@@ -271,9 +271,23 @@ impl Reactor {
                 Some(serde_json::json!({"class": class.class.as_str(), "limit": class.limit?, "remaining": class.remaining?}))
             })
             .collect();
-        if let Err(error) =
-            reactors::heartbeat(&self.pool, self.terms.reactor, &budget.into()).await
-        {
+        let beat = async {
+            let pulse = reactors::heartbeat(&self.pool, self.terms.reactor, &budget.into()).await?;
+            if let Some(seconds) = pulse.set_back {
+                tracing::warn!(
+                    seconds,
+                    "the database's clock was set back; what waits for a time was moved with it"
+                );
+            }
+            if !pulse.is_known {
+                tracing::warn!(
+                    "the database does not know this reactor: a failover? it registers again"
+                );
+                self.register().await?;
+            }
+            Ok::<_, DbError>(())
+        };
+        if let Err(error) = beat.await {
             tracing::debug!(error = %with_causes(&error), "no heartbeat");
         }
     }

@@ -65,8 +65,9 @@ pub(super) struct Work {
     task: AbortOnDropHandle<()>,
 }
 
-/// The keys of the users at work.
-type AtWork = Arc<Mutex<HashSet<String>>>;
+/// The users at work by key, each with whether it was claimed again meanwhile: its lease ended while a result waited for the database,
+/// or it was let go just now and is due again.
+type AtWork = Arc<Mutex<HashMap<String, bool>>>;
 
 /// A user at work.
 struct Held {
@@ -75,13 +76,28 @@ struct Held {
     _place: OwnedSemaphorePermit,
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        keys(&self.at_work).remove(&self.claim.user_key);
+impl Held {
+    /// After the last turn: whether the user was claimed again and stays at work. Otherwise a later claim brings a new value.
+    fn stays(&mut self) -> bool {
+        // What comes after the work is for a value of its own.
+        let at_work = std::mem::take(&mut self.at_work);
+        let mut users = users(&at_work);
+        let again = users.remove(&self.claim.user_key).unwrap_or(false);
+        if again {
+            users.insert(self.claim.user_key.clone(), false);
+            self.at_work = at_work.clone();
+        }
+        again
     }
 }
 
-fn keys(at_work: &AtWork) -> MutexGuard<'_, HashSet<String>> {
+impl Drop for Held {
+    fn drop(&mut self) {
+        users(&self.at_work).remove(&self.claim.user_key);
+    }
+}
+
+fn users(at_work: &AtWork) -> MutexGuard<'_, HashMap<String, bool>> {
     // Nothing panics while it is held.
     at_work.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -130,28 +146,25 @@ impl Work {
         places(self.workers) - self.places.available_permits()
     }
 
-    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for. One whose lease ended while a result
-    /// waited for the database is at work still, and the new lease is for that result.
+    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for. One who is at work still goes on there, under
+    /// the new lease.
     pub(super) fn take(&self, claims: Vec<Claim>) {
         for claim in claims {
-            if keys(&self.at_work).contains(&claim.user_key) {
+            if let Some(again) = users(&self.at_work).get_mut(&claim.user_key) {
+                *again = true;
                 continue;
             }
-            match self.places.clone().try_acquire_owned() {
-                // The task ends only after this end of the channel.
-                Ok(_place) => {
-                    keys(&self.at_work).insert(claim.user_key.clone());
-                    let at_work = self.at_work.clone();
-                    drop(self.claimed.send(Held {
-                        claim,
-                        at_work,
-                        _place,
-                    }));
-                }
-                Err(_) => {
-                    tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
-                }
-            }
+            let Ok(_place) = self.places.clone().try_acquire_owned() else {
+                tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
+                continue;
+            };
+            users(&self.at_work).insert(claim.user_key.clone(), false);
+            // The task ends only after this end of the channel.
+            let _ = self.claimed.send(Held {
+                claim,
+                at_work: self.at_work.clone(),
+                _place,
+            });
         }
     }
 
@@ -256,7 +269,12 @@ impl Desk {
                     for (held, begun) in begun {
                         self.start_call(held, begun);
                     }
-                    self.to_write_back.extend(over);
+                    for mut held in over {
+                        match held.stays() {
+                            true => self.waiting.push(Waiting { held, done: None }),
+                            false => self.to_write_back.push(held),
+                        }
+                    }
                     self.let_go.notify_one();
                 }
                 Some(_) = self.write_backs.join_next() => self.let_go.notify_one(),
