@@ -187,7 +187,7 @@ cross join lateral (
         when not live.live then
             case
                 when not a.blocked then 'block'
-                when claimant.has_an_account and a.blocked_by_us and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
+                when claimant.has_an_account and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
                 when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
             end
         when d.blocked and not a.blocked then 'block'
@@ -409,6 +409,10 @@ cross join roster.settings s
 cross join lateral (
     select case when p.is_removal and p.removal_verdict is distinct from 'released' then case
         when p.removed_by = 'truncate' then 'the users table was truncated'
+        -- Not folded yet, so it stands with nobody's row.
+        when p.removed_by is null and exists (
+            select from roster.changes c where c.folded_at is null and c.of_users and c.op = 'truncate'
+        ) then 'the users table was truncated'
         when lower(p.email) = any (s.guard_protected) or p.user_key = any (s.guard_protected) then 'this user is protected'
         when p.removed_role = s.guard_admin_role
             and (select roster.admins_left()) < s.guard_min_admins
