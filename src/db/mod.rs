@@ -9,6 +9,7 @@ pub mod control;
 pub mod demo;
 pub mod directory;
 pub mod done;
+pub mod heartbeat;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;

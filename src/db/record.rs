@@ -68,7 +68,7 @@ pub(super) async fn record(
             Effect::NotMade => not_applied.push(done),
         }
     }
-    let before = observe(tx, &observed).await?;
+    let before = observe(tx, &observed, How::Answered).await?;
     created(tx, &created_for).await?;
     end_calls(
         tx,
@@ -187,12 +187,22 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
     Ok(())
 }
 
+/// What shows an account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// The answer to a write.
+    Answered,
+    /// A look. If a call was open, Auth0 may still apply it after that.
+    Looked,
+}
+
 /// The accounts are as shown; their calls, whichever they were, are over. Of the metadata only the owned keys are kept: role
 /// and permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away). Gives
 /// what was known of them before, by user, without those that are not known.
 async fn observe(
     tx: &Transaction<'_>,
     accounts: &[(&str, &Observed)],
+    how: How,
 ) -> Result<HashMap<String, Observed>, DbError> {
     if accounts.is_empty() {
         return Ok(HashMap::new());
@@ -205,7 +215,8 @@ async fn observe(
                 removal_released = case when a.call_action = 'block' then m.removal_verdict is not distinct from 'released' else a.removal_released end, \
                 app_metadata = roster.owned_part(o.app_metadata, array['role', 'permissions'], a.app_metadata, d.app_metadata), \
                 user_metadata = roster.owned_part(o.user_metadata, '{}', a.user_metadata, d.user_metadata), \
-                observed_at = now(), call_id = null, call_action = null, call_deadline = null \
+                observed_at = now(), doubted_at = case when $9 and a.call_id is not null then now() else a.doubted_at end, \
+                call_id = null, call_action = null, call_deadline = null \
              from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[]) \
                 o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata) \
              join roster.mirror m on m.user_key = o.user_key \
@@ -239,6 +250,7 @@ async fn observe(
                 &blocked,
                 &app_metadata,
                 &user_metadata,
+                &(how == How::Looked),
             ],
         )
         .await?;
@@ -327,7 +339,9 @@ async fn mail(tx: &Transaction<'_>, done: &Done, state: Option<&str>) -> Result<
 async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(), DbError> {
     let mut dispute = found.dispute;
     if let Some(own) = &found.own {
-        let known = !observe(tx, &[(&done.user_key, own)]).await?.is_empty();
+        let known = !observe(tx, &[(&done.user_key, own)], How::Looked)
+            .await?
+            .is_empty();
         // It is there after all, and Roster made it: the create whose answer was lost had been applied.
         if known {
             let statement = tx
@@ -436,7 +450,7 @@ async fn attach(
         .await?
         .is_some();
     if linked {
-        observe(tx, &[(user_key, observed)]).await?;
+        observe(tx, &[(user_key, observed)], How::Looked).await?;
     }
     Ok(linked)
 }

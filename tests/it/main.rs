@@ -20,6 +20,7 @@ mod migrations;
 mod mirror;
 mod persons;
 mod plan;
+mod reactors;
 mod readme;
 mod rights;
 mod tls;
