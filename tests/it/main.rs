@@ -23,6 +23,7 @@ mod plan;
 mod reactors;
 mod readme;
 mod rights;
+mod stopping;
 mod tls;
 mod turns;
 mod wake;

@@ -5,6 +5,7 @@ pub(crate) mod https;
 pub(crate) mod issuer;
 pub(crate) mod logs;
 pub(crate) mod packages;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod shared;
 pub(crate) mod sql;
