@@ -380,7 +380,7 @@ select
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'
-        when p.waits_for is not null or p.next_attempt_at > now() or p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true) then 'waiting'
+        when p.waits_for is not null or p.next_attempt_at > now() or lease.holds then 'waiting'
         else 'due'
     end as state,
     p.lane,
@@ -391,7 +391,7 @@ select
         p.waits_for,
         p.reason,
         case when p.next_attempt_at > now() then format('tried again later after %s', p.error_code) end,
-        case when p.lease_until > now() then 'a reactor is at it' end,
+        case when lease.holds then 'a reactor is at it' end,
         case
             when s.paused_at is not null then 'paused: ' || s.pause_reason
             when s.mode = 'observe' and p.action not in ('look', 'link', 'rekey') then 'the mode is observe'
@@ -406,6 +406,15 @@ from (
     select * from roster.plan_of_invitations
 ) p
 cross join roster.settings s
+-- One's own lease is none.
+cross join lateral (
+    select case
+        when p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true)
+            then p.lease_by not in (select g.id from roster.reactors_gone g)
+        else false
+    end as holds
+    offset 0
+) lease
 cross join lateral (
     select case when p.is_removal and p.removal_verdict is distinct from 'released' then case
         when p.removed_by = 'truncate' then 'the users table was truncated'

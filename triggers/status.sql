@@ -37,7 +37,7 @@ select
     (select count(*) from roster.mirror where disputed is not null) as disputed,
     (select count(*) from roster.mirror where error_class in ('transient', 'throttled', 'config', 'conflict')) as failing,
     (select count(*) from roster.invitations where state = 'staged') as invitations_staged,
-    (select count(*) from roster.reactors where stopped_at is null and heartbeat_at > now() - interval '1 minute') as reactors,
+    (select count(*) from roster.reactors where stopped_at is null and heartbeat_at >= now() - roster.heartbeat_patience()) as reactors,
     (select max(last_listen_at) from roster.reactors where stopped_at is null) as last_listen_at,
     (select max(last_sweep_at) from roster.reactors) as last_sweep_at,
     (select coalesce(bool_or(bell_deaf), false) from roster.reactors where stopped_at is null and heartbeat_at > now() - interval '1 minute') as bell_deaf,

@@ -10,9 +10,13 @@
 //! lock and makes the user due again. The one case that needs no second reading: the plan was this one update, Auth0's answer shows it
 //! applied as planned and everything else as it was known, and the user's generation says that no change was folded meanwhile.
 //!
+//! A lease ends by its time, or earlier once its reactor is known to be gone (`triggers/leases.sql`).
+//!
 //! Known races, and how they end:
-//! * A lease that ended while its worker lived: the row names another reactor (or none) by then, and the late worker's
-//!   result is refused. Its call stays marked as in flight until its deadline, then the account is looked at.
+//! * A lease that ended while its worker lived: the row names another claim (or none) by then, and the late worker's result is
+//!   refused, also if it was the same reactor that claimed again. Its call stays marked as in flight until its deadline, then the
+//!   account is looked at.
+//! * A call that Auth0 applies after that look, since it was under way for so long: the sweep looks a second time.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
 
@@ -37,6 +41,8 @@ use super::{
 pub struct Claim {
     /// Whom.
     pub user_key: String,
+    /// Which claim of this user it is: results of an earlier one are refused.
+    pub number: i64,
 }
 
 /// How a reactor works.
@@ -71,11 +77,12 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
             "with picked as ( \
                 select m.user_key from roster.mirror m \
                 where m.due and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
-                    and (m.lease_until is null or m.lease_until <= now()) \
+                    and (m.lease_until is null or m.lease_until <= now() or m.lease_by in (select g.id from roster.reactors_gone g)) \
                     and not exists (select from roster.settings where paused_at is not null) \
                 order by m.lane, m.due_since limit $3 for update skip locked) \
-             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2) \
-             from picked where m.user_key = picked.user_key returning m.user_key, set_config('synchronous_commit', 'off', true)",
+             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), lease_number = m.lease_number + 1 \
+             from picked where m.user_key = picked.user_key \
+             returning m.user_key, m.lease_number, set_config('synchronous_commit', 'off', true)",
         )
         .await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -89,6 +96,7 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
         .iter()
         .map(|row| Claim {
             user_key: row.get(0),
+            number: row.get(1),
         })
         .collect())
 }
@@ -202,8 +210,8 @@ pub async fn set_aside(
         .execute(
             "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
                 attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
-             where user_key = $1 and lease_by = $2",
-            &[&claim.user_key, &reactor, &words],
+             where user_key = $1 and lease_by = $2 and lease_number = $4",
+            &[&claim.user_key, &reactor, &words, &claim.number],
         )
         .await?;
     Ok(())
@@ -217,8 +225,9 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
     let client = pool.get().await?;
     let statement = client
         .prepare_cached(
-            "select extract(epoch from min(greatest(m.next_attempt_at, m.lease_until)) - now())::float8 from roster.mirror m \
-             where m.due and not exists (select from roster.settings where paused_at is not null)",
+            "select extract(epoch from min(greatest(m.next_attempt_at, \
+                case when m.lease_by not in (select g.id from roster.reactors_gone g) then m.lease_until end)) - now())::float8 \
+             from roster.mirror m where m.due and not exists (select from roster.settings where paused_at is not null)",
         )
         .await?;
     let seconds: Option<f64> = client.query_one(&statement, &[]).await?.get(0);
@@ -252,15 +261,24 @@ async fn lock(
     claims: &[Claim],
 ) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
+    let numbers: HashMap<&str, i64> = claims
+        .iter()
+        .map(|claim| (claim.user_key.as_str(), claim.number))
+        .collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
         .prepare_cached(
-            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
+            "select m.user_key, m.generation, m.lease_number, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
              where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update",
         )
         .await?;
     let rows = tx.query(&statement, &[&keys, &terms.reactor]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows
+        .iter()
+        .map(|row| (row.get::<_, String>(0), row.get(1), row.get::<_, i64>(2)))
+        .filter(|(key, _, number)| numbers.get(key.as_str()) == Some(number))
+        .map(|(key, generation, _)| (key, generation))
+        .collect())
 }
 
 /// What is planned for some users.

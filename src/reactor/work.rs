@@ -24,7 +24,7 @@ use std::{
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinError, JoinSet},
-    time::{Instant, timeout},
+    time::{Instant, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -37,6 +37,7 @@ use crate::{
         mirror::{self, Claim},
         write_back,
     },
+    progress::{self, Part},
     telemetry::with_causes,
 };
 
@@ -50,7 +51,11 @@ const AHEAD: Duration = Duration::from_millis(50);
 const MOST_AHEAD: usize = 15;
 /// A call that was begun and did not get its turn for so long is not made: its deadline counts from when it was begun. The user is let
 /// go then, so that who comes first by now, such as a removal, does not wait for all who came before.
-pub const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+
+/// Of several turns, calls and write-backs at a time one ends within this: a turn is tried again for half a lease, and its statements end
+/// each after half a minute.
+const LONGEST_STEP: Duration = Duration::from_secs(150);
 
 /// The hand-over to the task that works.
 pub(super) struct Work {
@@ -83,6 +88,7 @@ impl Work {
         let pace = Arc::new(CallPace::default());
         let let_go = Arc::new(Notify::new());
         let desk = Desk {
+            part: reactor.progress.part("work", LONGEST_STEP),
             lines: Arc::new(Semaphore::new(reactor.workers)),
             reactor,
             stop,
@@ -180,6 +186,7 @@ impl CallPace {
 
 /// The task that works.
 struct Desk {
+    part: Part,
     reactor: Arc<Reactor>,
     /// Once cancelled no further call begins.
     stop: CancellationToken,
@@ -203,7 +210,14 @@ struct Turned {
 impl Desk {
     async fn run(mut self, mut claims: mpsc::UnboundedReceiver<Held>) {
         let mut open = true;
+        let mut idle = interval(progress::TICK);
         loop {
+            if self.turns.is_empty() && self.calls.is_empty() && self.write_backs.is_empty() {
+                self.part.step();
+                if !open && self.waiting.is_empty() && self.to_write_back.is_empty() {
+                    break;
+                }
+            }
             self.start_turns();
             self.start_write_back();
             tokio::select! {
@@ -217,12 +231,14 @@ impl Desk {
                     None => open = false,
                 },
                 Some(ended) = self.calls.join_next() => {
+                    self.part.step();
                     self.called(ended);
                     while let Some(ended) = self.calls.try_join_next() {
                         self.called(ended);
                     }
                 }
                 Some(turned) = self.turns.join_next() => {
+                    self.part.step();
                     let Turned { begun, over } = turned.unwrap_or_default();
                     for (held, begun) in begun {
                         self.start_call(held, begun);
@@ -230,8 +246,11 @@ impl Desk {
                     self.to_write_back.extend(over);
                     self.let_go.notify_one();
                 }
-                Some(_) = self.write_backs.join_next() => self.let_go.notify_one(),
-                else => break,
+                Some(_) = self.write_backs.join_next() => {
+                    self.part.step();
+                    self.let_go.notify_one();
+                }
+                _ = idle.tick() => {}
             }
         }
     }
@@ -316,14 +335,30 @@ impl Batch {
     }
 }
 
+/// Of each user the last claim: an earlier one's lease had ended, and what came of it is too late.
+fn newest_claims(batch: &[Waiting]) -> HashMap<String, i64> {
+    let mut newest = HashMap::with_capacity(batch.len());
+    for Waiting { held, .. } in batch {
+        let number = newest.entry(held.claim.user_key.clone()).or_default();
+        *number = held.claim.number.max(*number);
+    }
+    newest
+}
+
 impl Reactor {
     /// One transaction for all who wait.
     async fn take_turn(&self, batch: Vec<Waiting>, stop: &CancellationToken) -> Turned {
+        let newest = newest_claims(&batch);
         let mut held = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
         for one in batch {
-            held.push(one.held);
-            done.extend(one.done);
+            let key = &one.held.claim.user_key;
+            if newest.get(key) == Some(&one.held.claim.number) {
+                held.push(one.held);
+                done.extend(one.done);
+            } else {
+                tracing::warn!(user.key = %key, "a late result was refused: the user was claimed again");
+            }
         }
         let claims = held.iter().map(|held| held.claim.clone()).collect();
         let begun = self.turn(Batch { claims, done }, stop).await;
