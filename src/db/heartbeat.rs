@@ -64,7 +64,7 @@ async fn beat_on_one_session(
     budget: &impl Fn() -> Option<Value>,
     tick: &mut Interval,
 ) -> Result<Infallible, Ended> {
-    let client = endpoint.session().await?;
+    let client = endpoint.clone().named("roster heartbeat").session().await?;
     let prepared = async {
         client.batch_execute(SESSION_SETTINGS).await?;
         // If a crash undoes a beat, the next one follows at once.
