@@ -22,6 +22,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -65,26 +66,18 @@ const WHILE_HELD: Duration = Duration::from_millis(100);
 /// Accounts one user may take over in one turn.
 const MOST_TAKEOVERS: u32 = 8;
 
-/// Leases up to `limit` users that are due, removals first, the longest waiting first. None while paused. The commit does
-/// not wait for the disk: a lease that a crash undoes was held by nobody.
+/// The lanes that share what removals leave, each with its weight: a place goes to a waiting lane by lot, and of two that wait the one
+/// with twice the weight gets twice as many. So none starves, however many come in another.
+const SHARES: [(&str, u8); 3] = [("creation", 4), ("update", 2), ("bulk", 1)];
+
+/// Leases up to `limit` users that are due: removals first, then by lot as [`SHARES`] says, of each lane the longest waiting first. None
+/// while paused. The commit does not wait for the disk: a lease that a crash undoes was held by nobody.
 ///
 /// # Errors
 /// [`DbError`]; nothing is leased then.
 pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim>, DbError> {
     let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "with picked as ( \
-                select m.user_key from roster.mirror m \
-                where m.due and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
-                    and (m.lease_until is null or m.lease_until <= now() or m.lease_by in (select g.id from roster.reactors_gone g)) \
-                    and not exists (select from roster.settings where paused_at is not null) \
-                order by m.lane, m.due_since limit $3 for update skip locked) \
-             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), lease_number = m.lease_number + 1 \
-             from picked where m.user_key = picked.user_key \
-             returning m.user_key, m.lease_number, set_config('synchronous_commit', 'off', true)",
-        )
-        .await?;
+    let statement = client.prepare_cached(&CLAIM).await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = client
         .query(
@@ -100,6 +93,42 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
         })
         .collect())
 }
+
+/// Each lane is read along its own part of the index, no further than there are places. The sum of a lane's draws is when its next user
+/// comes, as of arrivals at a rate of its weight; the first to come get the places (A.-L. Efraimidis, P. G. Spirakis, "Weighted random
+/// sampling with a reservoir", 2006).
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    let lane = |name: &str, places: &str| {
+        format!(
+            "{name}_lane as ( \
+                select m.user_key, m.due_since from roster.mirror m \
+                where m.due and m.lane = '{name}' and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
+                    and (m.lease_until is null or m.lease_until <= now() or m.lease_by in (select g.id from roster.reactors_gone g)) \
+                    and not exists (select from roster.settings where paused_at is not null) \
+                order by m.due_since limit {places} for update skip locked)"
+        )
+    };
+    let left = "(select $3 - count(*) from removal_lane)";
+    let lanes: Vec<String> = SHARES.iter().map(|(name, _)| lane(name, left)).collect();
+    let draws: Vec<String> = SHARES
+        .iter()
+        .map(|(name, weight)| {
+            format!("select user_key, sum(-ln(1 - random()) / {weight}) over (order by due_since, user_key) as comes from {name}_lane")
+        })
+        .collect();
+    format!(
+        "with {}, {}, \
+            picked as ( \
+                select user_key from removal_lane \
+                union all (select user_key from ({}) drawn order by comes limit {left})) \
+         update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), lease_number = m.lease_number + 1 \
+         from picked where m.user_key = picked.user_key \
+         returning m.user_key, m.lease_number, set_config('synchronous_commit', 'off', true)",
+        lane("removal", "$3"),
+        lanes.join(", "),
+        draws.join(" union all "),
+    )
+});
 
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
 /// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next.
@@ -184,7 +213,7 @@ pub async fn turn(
     }
     let Started { begun, later } = begin::begin(&tx, terms, next).await?;
     let later = later.into_iter();
-    settled.extend(later.map(|key| Settled::later(key, Duration::from_secs(5))));
+    settled.extend(later.map(|(key, wait)| Settled::later(key, wait)));
     let begun_keys: Vec<&str> = begun
         .iter()
         .map(|call| call.row.user_key.as_str())

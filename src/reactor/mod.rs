@@ -58,6 +58,8 @@ const AFTERLOOKS: [Duration; 5] = [
 ];
 /// How long to leave a database alone that just failed.
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+/// Users at work until Auth0's first answer, which tells the rate limit: the smallest plan grants two calls at once.
+const FIRST_CALLS: usize = 2;
 /// Longer than any statement of the loop takes: sessions end each after half a minute, and one may have to be made first.
 const LONGEST_STEP: Duration = Duration::from_secs(90);
 /// What the results of the last calls may take at a stop.
@@ -258,7 +260,10 @@ impl Reactor {
                 next: None,
             });
         }
-        let limit = room.min(allowed);
+        let limit = room.min(self.places(allowed, work.users()));
+        if limit == 0 {
+            return Ok(Looked::default());
+        }
         let claims = mirror::claim(&self.pool, &self.terms, limit).await?;
         let there_may_be_more = claims.len() == limit;
         work.take(claims);
@@ -269,6 +274,17 @@ impl Reactor {
                 false => mirror::next_due(&self.pool).await?,
             },
         })
+    }
+
+    /// How many users may be claimed for `allowed` calls when so many are at work: none who would only wait for the rate limit, since
+    /// whoever comes first by then, such as a removal, would wait behind them.
+    fn places(&self, allowed: usize, at_work: usize) -> usize {
+        let pace = self.client.pace();
+        if !pace.is_tried() {
+            return FIRST_CALLS.saturating_sub(at_work);
+        }
+        let without_a_turn = at_work.saturating_sub(pace.under_way() as usize);
+        allowed.saturating_sub(without_a_turn)
     }
 
     async fn fold(&self, part: &Part) -> Result<(), DbError> {
@@ -325,7 +341,9 @@ impl Reactor {
     fn budget(&self) -> serde_json::Value {
         let classes = self.client.pace().budget();
         let known = classes.iter().filter_map(|class| {
-            Some(serde_json::json!({"class": class.class.as_str(), "limit": class.limit?, "remaining": class.remaining?}))
+            Some(serde_json::json!({
+                "class": class.class.as_str(), "limit": class.limit?, "remaining": class.remaining?, "per_second": class.per_second?,
+            }))
         });
         known.collect()
     }

@@ -115,7 +115,8 @@ impl Work {
         (self.workers * self.pace.calls_a_worker()).saturating_sub(self.users())
     }
 
-    fn users(&self) -> usize {
+    /// Users at work now.
+    pub(super) fn users(&self) -> usize {
         places(self.workers) - self.places.available_permits()
     }
 
