@@ -11,8 +11,9 @@
 //! applied as planned and everything else as it was known, and the user's generation says that no change was folded meanwhile.
 //!
 //! Known races, and how they end:
-//! * A lease that ended while its worker lived: the row names another reactor (or none) by then, and the late worker's
-//!   result is refused. Its call stays marked as in flight until its deadline, then the account is looked at.
+//! * A lease that ended while its worker lived, or that a crash of the database undid: the row names another claim (or nobody) by then,
+//!   also if the same reactor took the user again, and the late worker's result is refused. Its call stays marked as in flight until
+//!   its deadline, then the account is looked at.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
 
@@ -37,6 +38,8 @@ use super::{
 pub struct Claim {
     /// Whom.
     pub user_key: String,
+    /// Fences the turns of this claim: a lease that was lost and taken again, perhaps by the same reactor, is another one.
+    pub id: Uuid,
 }
 
 /// How a reactor works.
@@ -74,27 +77,31 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
                     and (m.lease_until is null or m.lease_until <= now()) \
                     and not exists (select from roster.settings where paused_at is not null) \
                 order by m.lane, m.due_since limit $3 for update skip locked) \
-             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2) \
+             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), claim_id = $4 \
              from picked where m.user_key = picked.user_key returning m.user_key, set_config('synchronous_commit', 'off', true)",
         )
         .await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // Not counted by the database: a crash may undo this claim, and the next one must not be taken for it.
+    let id = Uuid::new_v4();
     let rows = client
         .query(
             &statement,
-            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit],
+            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit, &id],
         )
         .await?;
     Ok(rows
         .iter()
         .map(|row| Claim {
             user_key: row.get(0),
+            id,
         })
         .collect())
 }
 
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
-/// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next.
+/// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next. Of each user there
+/// is one claim, and `done` is of that one.
 ///
 /// # Errors
 /// [`DbError`]; then nothing of this turn is recorded, and the calls it was to record count as unanswered.
@@ -202,8 +209,8 @@ pub async fn set_aside(
         .execute(
             "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
                 attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
-             where user_key = $1 and lease_by = $2",
-            &[&claim.user_key, &reactor, &words],
+             where user_key = $1 and lease_by = $2 and claim_id = $4",
+            &[&claim.user_key, &reactor, &words, &claim.id],
         )
         .await?;
     Ok(())
@@ -252,14 +259,17 @@ async fn lock(
     claims: &[Claim],
 ) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.id).collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
         .prepare_cached(
             "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
-             where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update",
+             where m.user_key = any($1) and m.lease_by = $2 \
+                and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
+             order by m.user_key for update",
         )
         .await?;
-    let rows = tx.query(&statement, &[&keys, &terms.reactor]).await?;
+    let rows = tx.query(&statement, &[&keys, &terms.reactor, &ids]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

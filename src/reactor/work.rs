@@ -246,8 +246,7 @@ impl Desk {
 
     fn start_turns(&mut self) {
         while !self.waiting.is_empty() && self.turns.len() < TURNS {
-            let most = self.waiting.len().min(MOST_A_TURN);
-            let batch: Vec<Waiting> = self.waiting.drain(..most).collect();
+            let batch = one_of_each_user(&mut self.waiting);
             let (reactor, stop) = (self.reactor.clone(), self.stop.clone());
             self.turns
                 .spawn(async move { reactor.take_turn(batch, &stop).await });
@@ -287,6 +286,15 @@ impl Desk {
             }
         });
     }
+}
+
+/// Takes the first ones, at most [`MOST_A_TURN`]. A user who was claimed again after the lease was lost is there twice, and only one of
+/// the two still counts; which one, the database knows, if they come in turns of their own.
+fn one_of_each_user(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
+    let mut users = HashSet::new();
+    let is_first = |one: &mut Waiting| users.insert(one.held.claim.user_key.clone());
+    let most = waiting.len().min(MOST_A_TURN);
+    waiting.extract_if(..most, is_first).collect()
 }
 
 /// Whom a transaction is for, and what their last calls came to.
@@ -378,5 +386,36 @@ impl Reactor {
         let words = error.server().map_or("", |e| e.message());
         tracing::error!(user.key = %claim.user_key, error = %with_causes(error), "the database refuses this user's turn");
         let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, words).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_user_who_was_claimed_twice_has_turns_apart() {
+        let places = Arc::new(Semaphore::new(3));
+        let mut waiting: Vec<Waiting> = ["1", "2", "1"]
+            .map(|key| Waiting {
+                held: Held {
+                    claim: Claim {
+                        user_key: key.to_owned(),
+                        id: Uuid::new_v4(),
+                    },
+                    _place: places.clone().try_acquire_owned().expect("a place"),
+                },
+                done: None,
+            })
+            .into();
+        let keys = |some: &[Waiting]| -> Vec<String> {
+            some.iter()
+                .map(|one| one.held.claim.user_key.clone())
+                .collect()
+        };
+        assert_eq!(keys(&one_of_each_user(&mut waiting)), ["1", "2"]);
+        assert_eq!(keys(&waiting), ["1"]);
     }
 }
