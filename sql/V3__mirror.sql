@@ -23,7 +23,7 @@ create table roster.mirror (
     next_attempt_at timestamptz,
     lease_by uuid,
     lease_until timestamptz,
-    lease_number bigint not null default 0,
+    claim_id uuid,
     error_code text,
     error_class text constraint mirror_error_class_is_known check (error_class in ('throttled', 'transient', 'data', 'config', 'conflict')),
     error_detail text,
@@ -53,7 +53,8 @@ comment on column roster.mirror.conflict is 'Auth0 said that the account exists 
 comment on column roster.mirror.generation is 'Raised by every change; a result is final only for the generation it was claimed at.';
 comment on column roster.mirror.due is 'The reactor has to look at this user.';
 comment on column roster.mirror.lease_by is 'The reactor that is at it. Null: nobody.';
-comment on column roster.mirror.lease_number is 'Counts the claims: only what was begun under the present one is recorded, also within one reactor.';
+comment on column roster.mirror.claim_id is
+    'The claim that lease_by last took this user with; only its results are recorded while the lease lasts. Null: never claimed.';
 comment on column roster.mirror.error_code is 'Stable code of the last failure. Null: none since the last success.';
 comment on column roster.mirror.disputed is 'Why a person has to decide (roster.link). Null: nothing is disputed.';
 comment on column roster.mirror.removal_verdict is 'What a person said of a held removal: released, or kept until the row changes again.';
