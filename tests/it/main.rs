@@ -16,6 +16,7 @@ mod emulator;
 mod faults;
 mod fold;
 mod guard;
+mod kills;
 mod lanes;
 mod migrations;
 mod mirror;
