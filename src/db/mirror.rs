@@ -98,7 +98,7 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
 
 /// Each lane is read along its own part of the index, no further than there are places. The sum of a lane's draws is when its next user
 /// comes, as of arrivals at a rate of its weight; the first to come get the places (A.-L. Efraimidis, P. G. Spirakis, "Weighted random
-/// sampling with a reservoir", 2006).
+/// sampling with a reservoir", 2006). The keys are an array at last, since a join would be planned as if a tenth of all were picked.
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     let lane = |name: &str, places: &str| {
         format!(
@@ -124,7 +124,7 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
                 select user_key from removal_lane \
                 union all (select user_key from ({}) drawn order by comes limit {left})) \
          update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), claim_id = $4 \
-         from picked where m.user_key = picked.user_key \
+         where m.user_key = any (array(select user_key from picked)) \
          returning m.user_key, set_config('synchronous_commit', 'off', true)",
         lane("removal", "$3"),
         lanes.join(", "),

@@ -20,6 +20,7 @@ mod faults;
 mod fold;
 mod guard;
 mod invitations;
+mod kills;
 mod lanes;
 mod migrations;
 mod mirror;
