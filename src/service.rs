@@ -27,6 +27,8 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// What a call waits at most for one of the workers, and a little more.
+const LONGEST_LINE: std::time::Duration = std::time::Duration::from_secs(10);
 /// An accept loop that waits for nobody comes round in a second.
 const LONGEST_STEP: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -247,11 +249,11 @@ fn reactor(config: &Config, pool: Pool, progress: Progress) -> Result<Reactor, S
         pool,
         terms: Terms {
             reactor: Uuid::new_v4(),
-            // A look is two calls; a lease must outlast what its worker does between two turns.
+            // A lease must outlast what its worker does between two turns: at most the two calls of a look, and the wait for them.
             lease: config
                 .reactor
                 .lease
-                .max(client.longest_call() * 2 + call_deadline),
+                .max(LONGEST_LINE + client.longest_call() * 2),
             call_deadline,
             invitations_per_minute: config.invitation.per_minute,
         },

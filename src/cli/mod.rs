@@ -94,7 +94,7 @@ enum Command {
         /// observe: write nothing to Auth0; additive: neither block nor delete; enforce: everything
         mode: Mode,
     },
-    /// Stop all calls to Auth0, between two calls; capture and authorization go on
+    /// Stop all calls to Auth0, between two calls (what was begun goes out within 10 s); capture and authorization go on
     Pause {
         /// Why, for those who wonder later
         #[arg(default_value = "paused from the command line")]

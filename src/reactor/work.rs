@@ -369,8 +369,8 @@ impl Reactor {
         turned
     }
 
-    /// One turn, tried again for half a lease, so that a database that restarts loses no result and keeps nobody waiting who was
-    /// claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
+    /// One turn, tried again for half a lease, so that a database that restarts, or a table that somebody alters, loses no result and
+    /// keeps nobody waiting who was claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
     async fn turn(&self, batch: Batch, stop: &CancellationToken) -> Vec<Begun> {
         let until = Instant::now() + self.terms.lease / 2;
         let mut begun = Vec::new();
@@ -380,7 +380,11 @@ impl Reactor {
             let more = !stop.is_cancelled();
             match mirror::turn(&self.pool, &self.terms, claims, done, more).await {
                 Ok(calls) => begun.extend(calls),
-                Err(error) if error.server().is_some() && !error.is_unreachable() => {
+                Err(error)
+                    if error.server().is_some()
+                        && !error.is_unreachable()
+                        && !error.is_held_up() =>
+                {
                     match claims.as_slice() {
                         [claim] => self.set_aside(claim, &error).await,
                         _ => batches.extend(batch.halves()),
