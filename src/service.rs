@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 
-use deadpool_postgres::Pool;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use crate::{
         connect::{ConnectError, Endpoint, UrlError},
         migrate,
         mirror::Terms,
+        pool::{Pool, QUICK},
         reactors,
     },
     http,
@@ -87,9 +87,9 @@ pub enum ServiceError {
 /// The two ways into the database that a configuration names.
 #[derive(Debug, Clone)]
 pub struct Ways {
-    /// For everything but LISTEN.
+    /// For what `run` asks and writes; a transaction pooler may be on it.
     pub main: Endpoint,
-    /// For LISTEN: direct, even where `main` goes through a pooler.
+    /// For LISTEN, `migrate` and the other commands: direct, even where `main` goes through a pooler.
     pub listen: Endpoint,
 }
 
@@ -123,7 +123,7 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let metrics = Metrics::default();
     let ways = Ways::of(config)?;
-    let pool = ways.main.pool(config.database()?.pool_size);
+    let pool = pool(&ways, config.database()?.pool_size).await?;
     let reactor = match part {
         Part::Server => None,
         _ => Some(reactor(config, pool.clone(), progress.clone())?),
@@ -136,14 +136,14 @@ pub async fn run(
             metrics.clone(),
         )?),
     };
-    let session = ways.main.session().await?;
-    if !migrate::is_installed(&session)
-        .await
-        .map_err(|_| ServiceError::NotInstalled)?
-    {
+    let installed = pool
+        .on(QUICK, async |session| {
+            Ok(migrate::is_installed(session).await)
+        })
+        .await?;
+    if !installed.unwrap_or(false) {
         return Err(ServiceError::NotInstalled);
     }
-    drop(session);
     let address = config.http.listen;
     let listener = match part {
         Part::Reactor => None,
@@ -195,6 +195,18 @@ pub async fn run(
     // In this order: each makes its parts known when it is first asked, before anybody waits for them to begin.
     let (mirrored, (), ()) = tokio::join!(biased; mirror, server, telling);
     Ok(mirrored?)
+}
+
+/// Sessions by the main way, with or without a pooler on it.
+async fn pool(ways: &Ways, size: usize) -> Result<Pool, ServiceError> {
+    if !ways.main.has_a_pooler().await? {
+        return Ok(ways.main.pool(size));
+    }
+    tracing::info!(
+        database = %ways.main,
+        "database.url goes through a transaction pooler: each piece of work is one transaction"
+    );
+    Ok(ways.main.pool_behind_a_pooler(size))
 }
 
 /// The client of the tenant that the configuration names.

@@ -27,7 +27,6 @@ pub mod token;
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::Pool;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,10 @@ use self::{
 };
 use crate::{
     config,
-    db::directory::{self, MatchedBy, Reached, User},
+    db::{
+        directory::{self, MatchedBy, Reached, User},
+        pool::Pool,
+    },
     telemetry,
 };
 

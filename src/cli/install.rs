@@ -14,7 +14,7 @@ pub(super) async fn migrate(
     json: bool,
 ) -> anyhow::Result<Exit> {
     let mut client = Ways::of(config)?
-        .main
+        .listen
         .named("roster migrate")
         .session()
         .await?;

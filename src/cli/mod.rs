@@ -250,7 +250,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 
 /// A session with the configured database, where Roster is installed.
 async fn session(config: &Config) -> anyhow::Result<Client> {
-    let client = Ways::of(config)?.main.named("roster cli").session().await?;
+    // Direct, since waiting for what one wrote takes a server of one's own.
+    let direct = Ways::of(config)?.listen;
+    let client = direct.named("roster cli").session().await?;
     client.batch_execute(SESSION_SETTINGS).await?;
     if !crate::db::migrate::is_installed(&client).await? {
         return Err(crate::service::ServiceError::NotInstalled.into());

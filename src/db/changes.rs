@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
-
-use super::DbError;
+use super::{
+    DbError,
+    pool::{LONG, Pool},
+};
 
 /// Changes folded in one transaction. Each may name many users.
 const FOLD_BATCH: i32 = 500;
@@ -26,18 +27,21 @@ pub struct Folded {
 /// # Errors
 /// [`DbError`]; nothing was folded then.
 pub async fn fold(pool: &Pool) -> Result<Folded, DbError> {
-    let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "select folded, looked_at_everybody from set_config('synchronous_commit', 'off', true), roster.fold($1)",
-        )
+    let (changes, looked_at_everybody) = pool
+        .on(LONG, async |session| {
+            let statement = session
+                .prepare_cached(
+                    "select folded, looked_at_everybody from set_config('synchronous_commit', 'off', true), roster.fold($1)",
+                )
+                .await?;
+            let row = session.query_one(&statement, &[&FOLD_BATCH]).await?;
+            Ok((row.get(0), row.get(1)))
+        })
         .await?;
-    let row = client.query_one(&statement, &[&FOLD_BATCH]).await?;
-    let changes = row.get(0);
     Ok(Folded {
         changes,
         more: changes >= FOLD_BATCH,
-        looked_at_everybody: row.get(1),
+        looked_at_everybody,
     })
 }
 
@@ -46,11 +50,13 @@ pub async fn fold(pool: &Pool) -> Result<Folded, DbError> {
 /// # Errors
 /// [`DbError`].
 pub async fn sweep(pool: &Pool) -> Result<i32, DbError> {
-    let client = pool.get().await?;
-    let row = client
-        .query_one("select made_due from roster.sweep()", &[])
-        .await?;
-    Ok(row.get(0))
+    pool.on(LONG, async |session| {
+        let row = session
+            .query_one("select made_due from roster.sweep()", &[])
+            .await?;
+        Ok(row.get(0))
+    })
+    .await
 }
 
 /// Drops history older than `keep`; a change that is not folded is never dropped.
@@ -58,19 +64,15 @@ pub async fn sweep(pool: &Pool) -> Result<i32, DbError> {
 /// # Errors
 /// [`DbError`].
 pub async fn forget(pool: &Pool, keep: Duration) -> Result<(), DbError> {
-    let client = pool.get().await?;
     let keep = keep.as_secs_f64();
-    client
-        .execute(
-            "delete from roster.changes where folded_at < now() - make_interval(secs => $1)",
-            &[&keep],
-        )
+    for delete in [
+        "delete from roster.changes where folded_at < now() - make_interval(secs => $1)",
+        "delete from roster.attempts where started_at < now() - make_interval(secs => $1)",
+    ] {
+        pool.on(LONG, async |session| {
+            Ok(session.execute(delete, &[&keep]).await?)
+        })
         .await?;
-    client
-        .execute(
-            "delete from roster.attempts where started_at < now() - make_interval(secs => $1)",
-            &[&keep],
-        )
-        .await?;
+    }
     Ok(())
 }

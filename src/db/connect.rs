@@ -15,14 +15,21 @@ mod tls;
 use std::{fmt, time::Duration};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, PoolBuilder, RecyclingMethod, Runtime,
+    Timeouts,
 };
+use tokio::time::timeout;
 use tokio_postgres::{
-    Client, Connection, Socket, config::Host, error::SqlState, tls::MakeTlsConnect,
+    Client, Connection, SimpleQueryMessage, Socket,
+    config::Host,
+    error::{DbError, SqlState},
+    tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use error::UrlError;
+
+use super::pool::Pool;
 
 /// The TLS stream of a [`Connection`] made here.
 pub type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
@@ -46,6 +53,13 @@ const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_ALLOWANCE: Duration = Duration::from_secs(5);
 /// How long a caller waits for a free connection of a pool, or for an old one to be made usable.
 const POOL_PATIENCE: Duration = Duration::from_secs(5);
+/// After so long without work a session shows a sign of life before it is used: a peer that is gone is found before somebody waits
+/// for its answer.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long that may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+/// How often a pooler is looked for at the start.
+const POOLER_LOOKS: usize = 5;
 
 /// Where a database is and how to get in. Cheap to clone.
 #[derive(Clone)]
@@ -133,7 +147,7 @@ impl Endpoint {
     /// [`ConnectError`], which is worth a retry with backoff in either case.
     pub async fn connect(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
         let limit = self.deadline();
-        match tokio::time::timeout(limit, self.config.connect(self.tls.clone())).await {
+        match timeout(limit, self.config.connect(self.tls.clone())).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(source)) => Err(ConnectError::Refused {
                 endpoint: self.to_string(),
@@ -164,18 +178,38 @@ impl Endpoint {
 
     /// A pool of at most `size` sessions, each with [`SESSION_SETTINGS`]; connects when first asked.
     ///
-    /// Waiting for a free session, making one and reusing one all have limits.
+    /// Waiting for a free session, making one and reusing one all have limits; one that was idle has to show that somebody is there.
     pub fn pool(&self, size: usize) -> Pool {
+        let settings = Hook::async_fn(|client: &mut ClientWrapper, _| {
+            Box::pin(async move {
+                // deadpool's create timeout does not cover its hooks.
+                let set = client.batch_execute(SESSION_SETTINGS);
+                match timeout(HANDSHAKE_ALLOWANCE, set).await {
+                    Ok(result) => result.map_err(HookError::Backend),
+                    Err(_) => Err(HookError::message("setting up the session took too long")),
+                }
+            })
+        });
+        let sessions = self.sessions(size).post_create(settings);
+        Pool::new(built(sessions), false)
+    }
+
+    /// As [`Endpoint::pool`], where a pooler hands out servers by transaction: nothing is set on a session there.
+    pub fn pool_behind_a_pooler(&self, size: usize) -> Pool {
+        Pool::new(built(self.sessions(size)), true)
+    }
+
+    fn sessions(&self, size: usize) -> PoolBuilder {
         let manager = Manager::from_config(
             self.config.clone(),
             self.tls.clone(),
-            // A dead session is found by its keep-alives and its first failing query; a query each time would only
-            // double the round trips.
+            // A dead session is found by its keep-alives, its first failing query, and the sign of life after it was idle; a
+            // query each time would only double the round trips.
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
         );
-        Pool::builder(manager)
+        deadpool_postgres::Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
@@ -183,19 +217,70 @@ impl Endpoint {
                 create: Some(self.deadline()),
                 recycle: Some(POOL_PATIENCE),
             })
-            .post_create(Hook::async_fn(|client, _| {
+            .pre_recycle(Hook::async_fn(|client: &mut ClientWrapper, metrics| {
                 Box::pin(async move {
-                    // deadpool's create timeout does not cover its hooks.
-                    let set = client.batch_execute(SESSION_SETTINGS);
-                    match tokio::time::timeout(HANDSHAKE_ALLOWANCE, set).await {
+                    if metrics.last_used() < IDLE {
+                        return Ok(());
+                    }
+                    match timeout(SIGN_OF_LIFE, client.batch_execute("select 1")).await {
                         Ok(result) => result.map_err(HookError::Backend),
-                        Err(_) => Err(HookError::message("setting up the session took too long")),
+                        Err(_) => Err(HookError::message("the session gives no sign of life")),
                     }
                 })
             }))
-            .build()
-            .expect("a runtime is set, which is all that building can miss")
     }
+
+    /// Whether a pooler is in between that hands out servers by transaction: two sessions with one and the same server, or one
+    /// session with two, tell so. Who really has a server keeps it.
+    ///
+    /// A pooler that is busy with others might not show it at once, so it is looked for a few times. Nothing is set and no statement
+    /// prepared, so nothing stays behind there.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn has_a_pooler(&self) -> Result<bool, ConnectError> {
+        let (one, other) = (self.session().await?, self.session().await?);
+        let looked = async {
+            for _ in 0..POOLER_LOOKS {
+                let before = server_of(&one, "").await?;
+                let beside = server_of(&other, "begin; ").await?;
+                let after = server_of(&one, "").await?;
+                other.batch_execute("rollback").await?;
+                if before == beside || before != after {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        match timeout(HANDSHAKE_ALLOWANCE, looked).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(source)) => Err(ConnectError::Refused {
+                endpoint: self.to_string(),
+                source,
+            }),
+            // With a single server for everybody, one waits for the other. Where it was slow for another reason, a transaction more
+            // does no harm.
+            Err(_) => Ok(true),
+        }
+    }
+}
+
+/// The process that serves a session, as a simple query tells.
+async fn server_of(
+    session: &Client,
+    before: &str,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let query = format!("{before}select pg_backend_pid()");
+    let said = session.simple_query(&query).await?;
+    Ok(said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
+}
+
+fn built(sessions: PoolBuilder) -> deadpool_postgres::Pool {
+    let built = sessions.build();
+    built.expect("a runtime is set, which is all that building can miss")
 }
 
 /// Hosts, database and user as a person would name them: `db1:5432,db2:5432/app as roster`.
@@ -251,6 +336,19 @@ pub fn is_lost(error: &tokio_postgres::Error) -> bool {
             SqlState::READ_ONLY_SQL_TRANSACTION,
         ]
         .contains(code)
+        || error
+            .as_db_error()
+            .is_some_and(says_that_statements_are_gone)
+}
+
+/// Whether a session has lost its prepared statements, or found somebody else's: what comes of a pooler that hands out servers by
+/// transaction.
+pub(super) fn says_that_statements_are_gone(error: &DbError) -> bool {
+    [
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+        SqlState::DUPLICATE_PSTATEMENT,
+    ]
+    .contains(error.code())
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {

@@ -12,14 +12,14 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::BytesMut;
-use deadpool_postgres::{Object, Pool};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tokio_postgres::{
     Row,
     error::SqlState,
     types::{IsNull, ToSql, Type},
 };
 
+use super::{DbError, pool::Pool};
 use crate::user::{Auth0UserId, UserKey};
 
 /// From asking the pool for a connection to the last row. A caller at a login waits; longer than this is an outage.
@@ -118,8 +118,7 @@ pub async fn find(
     email: Option<&str>,
 ) -> Result<Answer, DirectoryError> {
     let email = email.map(Hidden);
-    let rows = query(pool, FIND, &[&Hidden(subject.as_str()), &email]).await?;
-    Ok(answer(&rows))
+    query(pool, FIND, &[&Hidden(subject.as_str()), &email], answer).await
 }
 
 /// Remembers that `subject` was matched to `key` by its verified address, so that the reactor follows that account.
@@ -138,9 +137,9 @@ pub async fn follow(
         pool,
         FOLLOW,
         &[&key.as_str(), &Hidden(subject.as_str()), &Hidden(email)],
+        |_| (),
     )
     .await
-    .map(drop)
 }
 
 /// A state of the database that an answer must not be older than.
@@ -187,9 +186,10 @@ pub async fn reached(pool: &Pool, revision: &Revision) -> Result<Reached, Direct
         Revision::Transaction(id) => (TRANSACTION_REACHED, id.to_string()),
         Revision::Snapshot(snapshot) => (SNAPSHOT_REACHED, snapshot.clone()),
     };
-    match query(pool, sql, &[&text]).await {
-        Ok(rows) if rows.iter().all(|row| row.get("reached")) => Ok(Reached::Yes),
-        Ok(_) => Ok(Reached::NotYet),
+    let all = |rows: &[Row]| rows.iter().all(|row| row.get("reached"));
+    match query(pool, sql, &[&text], all).await {
+        Ok(true) => Ok(Reached::Yes),
+        Ok(false) => Ok(Reached::NotYet),
         Err(DirectoryError::Query(error))
             if matches!(
                 error.code(),
@@ -207,29 +207,26 @@ pub async fn reached(pool: &Pool, revision: &Revision) -> Result<Reached, Direct
 /// # Errors
 /// [`DirectoryError`], after at most [`DEADLINE`].
 pub async fn ping(pool: &Pool) -> Result<(), DirectoryError> {
-    query(pool, "select 1", &[]).await.map(drop)
+    query(pool, "select 1", &[], |_| ()).await
 }
 
-async fn query(
+async fn query<T>(
     pool: &Pool,
     sql: &str,
     parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, DirectoryError> {
-    let deadline = Instant::now() + DEADLINE;
-    let client = timeout_at(deadline, pool.get())
-        .await
-        .map_err(|_| DirectoryError::TimedOut)?
-        .map_err(DirectoryError::Connection)?;
-    let rows = timeout_at(deadline, async {
-        let statement = client.prepare_cached(sql).await?;
-        client.query(&statement, parameters).await
-    })
-    .await;
-    match rows {
-        Ok(rows) => rows.map_err(DirectoryError::Query),
-        Err(_) => {
-            // Its answer may still be on the way: the next user of this connection would wait for it.
-            drop(Object::take(client));
+    read: impl Fn(&[Row]) -> T,
+) -> Result<T, DirectoryError> {
+    let asked = pool.on(DEADLINE, async |session| {
+        let statement = session.prepare_cached(sql).await?;
+        Ok(read(&session.query(&statement, parameters).await?))
+    });
+    // What the wait for a session takes counts too.
+    match timeout(DEADLINE, asked).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(DbError::Pool(error))) => Err(DirectoryError::Connection(error)),
+        Ok(Err(DbError::Sql(error))) => Err(DirectoryError::Query(error)),
+        Ok(Err(_)) | Err(_) => {
+            pool.forget();
             Err(DirectoryError::TimedOut)
         }
     }

@@ -1,8 +1,7 @@
 //! What a call came to: the one type the reactor hands to the database.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -145,8 +144,8 @@ pub struct Done {
     pub status: Option<u16>,
     /// Auth0's own words, for the database only.
     pub detail: Option<String>,
-    /// When the call began.
-    pub started_at: Timestamp,
+    /// When the call began, on the clock that durations are measured with: this host's time of day may be hours off the database's.
+    pub started: Instant,
     /// How long it took.
     pub duration: Duration,
 }
@@ -234,7 +233,7 @@ mod tests {
             }),
             status: Some(200),
             detail: None,
-            started_at: Timestamp::UNIX_EPOCH,
+            started: Instant::now(),
             duration: Duration::ZERO,
         }
     }

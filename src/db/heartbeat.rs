@@ -10,10 +10,11 @@ use std::{convert::Infallible, time::Duration};
 
 use serde_json::Value;
 use tokio::time::{Interval, MissedTickBehavior, error::Elapsed, interval, timeout};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connect::{ConnectError, Endpoint, SESSION_SETTINGS};
+use super::connect::{ConnectError, Endpoint};
 use crate::telemetry::with_causes;
 
 /// How often a reactor writes its heartbeat. `roster.heartbeat_patience()` bears some that are missing.
@@ -65,16 +66,16 @@ async fn beat_on_one_session(
     tick: &mut Interval,
 ) -> Result<Infallible, Ended> {
     let client = endpoint.clone().named("roster heartbeat").session().await?;
-    let prepared = async {
-        client.batch_execute(SESSION_SETTINGS).await?;
-        // If a crash undoes a beat, the next one follows at once.
-        client.batch_execute("set synchronous_commit = off").await?;
-        client.prepare("select roster.heartbeat($1, $2)").await
-    };
-    let statement = timeout(PATIENCE, prepared).await??;
+    // One statement that nothing has to be prepared or set for, so that it comes through a transaction pooler too. If a crash undoes a
+    // beat, the next one follows at once.
+    let beat = "select roster.heartbeat($1, $2), set_config('synchronous_commit', 'off', true)";
     loop {
         if let Some(budget) = budget() {
-            timeout(PATIENCE, client.execute(&statement, &[&reactor, &budget])).await??;
+            let values = [
+                (&reactor as &(dyn ToSql + Sync), Type::UUID),
+                (&budget, Type::JSONB),
+            ];
+            timeout(PATIENCE, client.query_typed(beat, &values)).await??;
         }
         tick.tick().await;
     }

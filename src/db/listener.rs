@@ -9,6 +9,7 @@
 //! Known races, and why they are none or accepted:
 //! * A ring between the look and the wait: LISTEN stands before the look, so it is queued.
 //! * A peer that is gone without a word: TCP keep-alives (idle 15 s), and a query each [`HEARTBEAT`], with a deadline.
+//! * A server that accepts no writes any more, while a session with it goes on: the same query asks, and another is looked for.
 //! * A transaction pooler that accepts LISTEN and delivers nothing: a notification with a nonce is sent round at connect and
 //!   each hour; if it does not come back, [`Heard::Probed`] says so. Polling carries on. Another session rings it, since a pooler
 //!   passes on what a session is told while it is being answered, such as its own notification.
@@ -22,7 +23,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, interval_at, timeout},
 };
-use tokio_postgres::{AsyncMessage, Notification};
+use tokio_postgres::{AsyncMessage, Client, Notification, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -104,6 +105,8 @@ enum Ended {
     Sql(#[from] tokio_postgres::Error),
     #[error("the server did not answer in {PATIENCE:?}")]
     Silent,
+    #[error("the server accepts no writes any more, so nobody rings there")]
+    ReadOnly,
 }
 
 async fn listen_once(
@@ -159,7 +162,11 @@ async fn listen_once(
                     let _ = heard.try_send(Heard::Rang);
                 }
             },
-            _ = heartbeat.tick() => within(client.batch_execute("select 1")).await?,
+            _ = heartbeat.tick() => {
+                if within(is_read_only(&client)).await? {
+                    return Err(Ended::ReadOnly);
+                }
+            }
             _ = probe.tick() => {
                 let sent = Uuid::new_v4();
                 (nonce, deaf_at) = (Some(sent), None);
@@ -183,6 +190,14 @@ async fn ring_probe(endpoint: Endpoint, nonce: Uuid) -> Result<(), Ended> {
     let session = endpoint.session().await?;
     let ring = format!("select pg_notify('roster_probe', '{nonce}')");
     within(session.batch_execute(&ring)).await
+}
+
+/// Whether it is a standby by now, or a former primary that was closed for a switch-over: elsewhere is another.
+async fn is_read_only(session: &Client) -> Result<bool, tokio_postgres::Error> {
+    let said = session.simple_query("show transaction_read_only").await?;
+    Ok(said
+        .iter()
+        .any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("on"))))
 }
 
 async fn within<T>(

@@ -26,7 +26,9 @@ use std::{
     time::Duration,
 };
 
-use deadpool_postgres::{Pool, Transaction};
+use deadpool_postgres::Transaction;
+use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
@@ -34,6 +36,7 @@ use super::{
     begin::{self, Begun, Next, Started},
     done::{Done, Effect},
     plan::{Action, COLUMNS, PlanRow},
+    pool::{Pool, QUICK},
     record,
 };
 
@@ -70,30 +73,33 @@ const MOST_TAKEOVERS: u32 = 8;
 /// with twice the weight gets twice as many. So none starves, however many come in another.
 const SHARES: [(&str, u8); 3] = [("creation", 4), ("update", 2), ("bulk", 1)];
 
-/// Leases up to `limit` users that are due: removals first, then by lot as [`SHARES`] says, of each lane the longest waiting first. None
+/// Leases up to `limit` users that are due, none of those `at_work` here: removals first, then by lot as [`SHARES`] says, of each lane the longest waiting first. None
 /// while paused. The commit does not wait for the disk: a lease that a crash undoes was held by nobody.
 ///
 /// # Errors
 /// [`DbError`]; nothing is leased then.
-pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim>, DbError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(&CLAIM).await?;
+pub async fn claim(
+    pool: &Pool,
+    terms: &Terms,
+    limit: usize,
+    at_work: &[String],
+) -> Result<Vec<Claim>, DbError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     // Not counted by the database: a crash may undo this claim, and the next one must not be taken for it.
     let id = Uuid::new_v4();
-    let rows = client
-        .query(
-            &statement,
-            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit, &id],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Claim {
+    pool.on(QUICK, async |session| {
+        let statement = session.prepare_cached(&CLAIM).await?;
+        let lease = terms.lease.as_secs_f64();
+        let rows = session
+            .query(&statement, &[&terms.reactor, &lease, &limit, &id, &at_work])
+            .await?;
+        let claim = |row: &Row| Claim {
             user_key: row.get(0),
             id,
-        })
-        .collect())
+        };
+        Ok(rows.iter().map(claim).collect())
+    })
+    .await
 }
 
 /// Each lane is read along its own part of the index, no further than there are places. The sum of a lane's draws is when its next user
@@ -104,7 +110,7 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
         format!(
             "{name}_lane as ( \
                 select m.user_key, m.due_since from roster.mirror m \
-                where m.due and m.lane = '{name}' and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
+                where m.due and m.lane = '{name}' and m.user_key <> all ($5::text[]) and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
                     and (m.lease_until is null or m.lease_until <= now() or m.lease_by in (select g.id from roster.reactors_gone g)) \
                     and not exists (select from roster.settings where paused_at is not null) \
                 order by m.due_since limit {places} for update skip locked)"
@@ -145,16 +151,27 @@ pub async fn turn(
     done: &[Done],
     more: bool,
 ) -> Result<Vec<Begun>, DbError> {
-    let mut client = pool.get().await?;
-    let tx = client.transaction().await?;
-    let users = lock(&tx, terms, claims).await?;
+    pool.transaction(QUICK, async |tx| {
+        take_turn(tx, terms, claims, done, more).await
+    })
+    .await
+}
+
+async fn take_turn(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    claims: &[Claim],
+    done: &[Done],
+    more: bool,
+) -> Result<Vec<Begun>, DbError> {
+    let users = lock(tx, terms, claims).await?;
     let (done, late): (Vec<&Done>, Vec<&Done>) = done
         .iter()
         .partition(|done| users.contains_key(&done.user_key));
     for done in late {
         tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
     }
-    let before = record::record(&tx, terms.reactor, &done).await?;
+    let before = record::record(tx, terms.reactor, &done).await?;
     let mut next = Vec::new();
     let mut settled = Vec::new();
     for done in &done {
@@ -185,13 +202,17 @@ pub async fn turn(
     let mut takeovers = 0;
     while !open.is_empty() {
         takeovers += 1;
-        let Planned { mut rows, paused } = plan(&tx, &open).await?;
+        let Planned {
+            mut rows,
+            paused,
+            now,
+        } = plan(tx, &open).await?;
         let mut again = Vec::new();
         for key in open {
             let mine = rows.remove(&key).unwrap_or_default();
             match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
-                    record::rekey(&tx, terms.reactor, row).await?;
+                    record::rekey(tx, terms.reactor, row).await?;
                     again.push(key);
                 }
                 Some(row) if row.action == Action::Rekey => {
@@ -207,23 +228,22 @@ pub async fn turn(
                 }
                 None => settled.push(Settled {
                     key,
-                    wait: wait(&mine),
+                    wait: wait(&mine, now),
                     agrees: mine.iter().all(|row| row.action == Action::Invite),
                 }),
             }
         }
         open = again;
     }
-    let Started { begun, later } = begin::begin(&tx, terms, next).await?;
+    let Started { begun, later } = begin::begin(tx, terms, next).await?;
     let later = later.into_iter();
     settled.extend(later.map(|(key, wait)| Settled::later(key, wait)));
     let begun_keys: Vec<&str> = begun
         .iter()
         .map(|call| call.row.user_key.as_str())
         .collect();
-    renew(&tx, terms, &begun_keys).await?;
-    release(&tx, &settled).await?;
-    tx.commit().await?;
+    renew(tx, terms, &begun_keys).await?;
+    release(tx, &settled).await?;
     Ok(begun)
 }
 
@@ -237,16 +257,18 @@ pub async fn set_aside(
     claim: &Claim,
     words: &str,
 ) -> Result<(), DbError> {
-    let client = pool.get().await?;
-    client
-        .execute(
-            "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
-                attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
-             where user_key = $1 and lease_by = $2 and claim_id = $4",
-            &[&claim.user_key, &reactor, &words, &claim.id],
-        )
-        .await?;
-    Ok(())
+    pool.on(QUICK, async |session| {
+        session
+            .execute(
+                "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
+                    attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
+                 where user_key = $1 and lease_by = $2 and claim_id = $4",
+                &[&claim.user_key, &reactor, &words, &claim.id],
+            )
+            .await?;
+        Ok(())
+    })
+    .await
 }
 
 /// In how long the next user is due, of those that wait for a time or for a lease to end.
@@ -254,15 +276,18 @@ pub async fn set_aside(
 /// # Errors
 /// [`DbError`].
 pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
-    let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "select extract(epoch from min(greatest(m.next_attempt_at, \
-                case when m.lease_by not in (select g.id from roster.reactors_gone g) then m.lease_until end)) - now())::float8 \
-             from roster.mirror m where m.due and not exists (select from roster.settings where paused_at is not null)",
-        )
+    let seconds: Option<f64> = pool
+        .on(QUICK, async |session| {
+            let statement = session
+                .prepare_cached(
+                    "select extract(epoch from min(greatest(m.next_attempt_at, \
+                        case when m.lease_by not in (select g.id from roster.reactors_gone g) then m.lease_until end)) - now())::float8 from roster.mirror m \
+                     where m.due and not exists (select from roster.settings where paused_at is not null)",
+                )
+                .await?;
+            Ok(session.query_one(&statement, &[]).await?.get(0))
+        })
         .await?;
-    let seconds: Option<f64> = client.query_one(&statement, &[]).await?.get(0);
     Ok(seconds.map(|s| match Duration::try_from_secs_f64(s) {
         // A little later than exactly then, so that the look finds it due.
         Ok(wait) => wait + Duration::from_millis(2),
@@ -276,14 +301,16 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
 /// # Errors
 /// [`DbError`]; the leases end by themselves then.
 pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
-    let client = pool.get().await?;
-    client
-        .execute(
-            "update roster.mirror set lease_by = null, lease_until = null where lease_by = $1",
-            &[&reactor],
-        )
-        .await?;
-    Ok(())
+    pool.on(QUICK, async |session| {
+        session
+            .execute(
+                "update roster.mirror set lease_by = null, lease_until = null where lease_by = $1",
+                &[&reactor],
+            )
+            .await?;
+        Ok(())
+    })
+    .await
 }
 
 /// The users of a turn who are still this reactor's, each with its generation.
@@ -294,13 +321,17 @@ async fn lock(
 ) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
     let ids: Vec<Uuid> = claims.iter().map(|claim| claim.id).collect();
-    // The setting makes the plan see our own leases as none.
+    // The first setting makes the plan see our own leases as none. The second: what is begun must be known after a crash, or an id
+    // that Auth0 has by then is forgotten, or a mail sent again. Where a commit is to wait for less than that, it waits here all the same.
     let statement = tx
         .prepare_cached(
-            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
+            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true), \
+                set_config('synchronous_commit', case when current_setting('synchronous_commit') = 'off' then 'on' \
+                    else current_setting('synchronous_commit') end, true) \
+             from roster.mirror m \
              where m.user_key = any($1) and m.lease_by = $2 \
                 and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
-             order by m.user_key for update",
+              order by m.user_key for update",
         )
         .await?;
     let rows = tx.query(&statement, &[&keys, &terms.reactor, &ids]).await?;
@@ -313,21 +344,25 @@ struct Planned {
     rows: HashMap<String, Vec<PlanRow>>,
     /// Nothing begins, and who has something to do stays due for when the pause ends.
     paused: bool,
+    /// By the database's clock, which all times of a plan are of: this host's may be hours off.
+    now: Timestamp,
 }
 
 /// Whether a pause holds the plan up is asked together with it: between two statements one may begin or end.
 async fn plan(tx: &Transaction<'_>, keys: &[String]) -> Result<Planned, DbError> {
     let statement = tx
         .prepare_cached(&format!(
-            "select p.*, s.paused_at is not null as paused from ({COLUMNS} where user_key = any($1)) p cross join roster.settings s"
+            "select p.*, s.paused_at is not null as paused, now() as now from ({COLUMNS} where user_key = any($1)) p cross join roster.settings s"
         ))
         .await?;
     let mut planned = Planned {
         rows: HashMap::with_capacity(keys.len()),
         paused: false,
+        now: Timestamp::UNIX_EPOCH,
     };
     for row in &tx.query(&statement, &[&keys]).await? {
         planned.paused = row.get("paused");
+        planned.now = row.get("now");
         let row = PlanRow::from_row(row)?;
         let key = row.user_key.clone();
         planned.rows.entry(key).or_default().push(row);
@@ -343,8 +378,7 @@ fn first_due(rows: &[PlanRow]) -> Option<&PlanRow> {
 }
 
 /// How long a user with nothing to do now is left alone; `None`: until something changes.
-fn wait(rows: &[PlanRow]) -> Option<Duration> {
-    let now = jiff::Timestamp::now();
+fn wait(rows: &[PlanRow], now: Timestamp) -> Option<Duration> {
     rows.iter()
         // A deletion that waits for its day is found by the sweep.
         .filter(|row| row.state == "waiting" && row.action != Action::Delete)

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod migrate;
 pub mod mirror;
 pub mod plan;
+pub mod pool;
 pub mod reactors;
 mod record;
 pub mod write_back;
@@ -30,6 +31,12 @@ pub enum DbError {
     /// The server refused a statement, or the connection was lost.
     #[error("the database refused a statement")]
     Sql(#[from] tokio_postgres::Error),
+    /// No answer came in time: the way to the server fell silent, or somebody holds what is needed.
+    #[error("the database did not answer within {limit:?}")]
+    TimedOut {
+        /// The limit that was reached.
+        limit: std::time::Duration,
+    },
     /// The database holds what this version does not know.
     #[error("{what}: {value}")]
     Unexpected {
@@ -64,10 +71,9 @@ impl DbError {
     /// Whether the database could not be reached, as opposed to refusing something.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Pool(deadpool_postgres::PoolError::Backend(error)) | Self::Sql(error) => {
-                connect::is_lost(error)
-            }
-            Self::Pool(_) => true,
+            Self::Sql(error) => connect::is_lost(error),
+            // Also where a server refuses a new session: what it says then is not about the work.
+            Self::Pool(_) | Self::TimedOut { .. } => true,
             Self::Unexpected { .. } => false,
         }
     }

@@ -1,11 +1,13 @@
 //! Who is running: heartbeat, last listen and sweep, and the settings the planner reads.
 
-use deadpool_postgres::Pool;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::DbError;
+use super::{
+    DbError,
+    pool::{Pool, QUICK},
+};
 
 /// What `run` writes to `roster.settings`, so that the planner knows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,78 +53,78 @@ pub async fn register(
     reactor: Uuid,
     settings: &Settings,
 ) -> Result<Option<Fallback>, DbError> {
-    let mut client = pool.get().await?;
-    let tx = client.transaction().await?;
-    let before = tx
-        .query_one(
-            "select mode, tenant, database_identity is distinct from roster.this_database() and database_identity is not null \
-             from roster.settings for update",
+    pool.transaction(QUICK, async |tx| {
+        let before = tx
+            .query_one(
+                "select mode, tenant, database_identity is distinct from roster.this_database() and database_identity is not null \
+                 from roster.settings for update",
+                &[],
+            )
+            .await?;
+        let (mode, tenant, elsewhere): (String, Option<String>, bool) =
+            (before.get(0), before.get(1), before.get(2));
+        let fallback = match (mode.as_str(), tenant) {
+            ("observe", _) => None,
+            _ if elsewhere => Some(Fallback::AnotherDatabase),
+            (_, Some(tenant)) if tenant != settings.tenant => Some(Fallback::AnotherTenant),
+            _ => None,
+        };
+        if let Some(fallback) = fallback {
+            // Kept, so that who wonders later why nothing is written finds out.
+            let by = match fallback {
+                Fallback::AnotherDatabase => {
+                    "roster: this database is a copy of the one the mode was chosen for"
+                }
+                Fallback::AnotherTenant => "roster: this mirror belonged to another tenant",
+            };
+            tx.execute(
+                "update roster.settings set mode = 'observe', mode_chosen_by = $1, mode_chosen_at = null",
+                &[&by],
+            )
+            .await?;
+        }
+        tx.execute(
+            "update roster.settings set tenant = $1, connection = $2, guard_window = make_interval(secs => $3), guard_removals_min = $4, \
+                guard_removals_share = $5, guard_protected = $6, guard_min_admins = $7, guard_admin_role = $8, \
+                delete_after = make_interval(secs => $9), invitation_send = $10, written_by = $11, written_at = now()",
+            &[
+                &settings.tenant,
+                &settings.connection,
+                &settings.guard_window,
+                &settings.guard_removals_min,
+                &settings.guard_removals_share,
+                &settings.guard_protected,
+                &settings.guard_min_admins,
+                &settings.guard_admin_role,
+                &settings.delete_after,
+                &settings.invitation_send,
+                &reactor,
+            ],
+        )
+        .await?;
+        let pid = i32::try_from(std::process::id()).unwrap_or_default();
+        let host = nix::unistd::gethostname()
+            .map_or_else(|_| "?".to_owned(), |h| h.to_string_lossy().into_owned());
+        tx.execute(
+            "insert into roster.reactors (id, host, pid, version, settings) values ($1, $2, $3, $4, $5)",
+            &[
+                &reactor,
+                &host,
+                &pid,
+                &env!("CARGO_PKG_VERSION"),
+                &serde_json::to_value(settings).unwrap_or(Value::Null),
+            ],
+        )
+        .await?;
+        // Those that are long gone need not be listed for ever.
+        tx.execute(
+            "delete from roster.reactors where coalesce(stopped_at, heartbeat_at) < now() - interval '7 days'",
             &[],
         )
         .await?;
-    let (mode, tenant, elsewhere): (String, Option<String>, bool) =
-        (before.get(0), before.get(1), before.get(2));
-    let fallback = match (mode.as_str(), tenant) {
-        ("observe", _) => None,
-        _ if elsewhere => Some(Fallback::AnotherDatabase),
-        (_, Some(tenant)) if tenant != settings.tenant => Some(Fallback::AnotherTenant),
-        _ => None,
-    };
-    if let Some(fallback) = fallback {
-        // Kept, so that who wonders later why nothing is written finds out.
-        let by = match fallback {
-            Fallback::AnotherDatabase => {
-                "roster: this database is a copy of the one the mode was chosen for"
-            }
-            Fallback::AnotherTenant => "roster: this mirror belonged to another tenant",
-        };
-        tx.execute(
-            "update roster.settings set mode = 'observe', mode_chosen_by = $1, mode_chosen_at = null",
-            &[&by],
-        )
-        .await?;
-    }
-    tx.execute(
-        "update roster.settings set tenant = $1, connection = $2, guard_window = make_interval(secs => $3), guard_removals_min = $4, \
-            guard_removals_share = $5, guard_protected = $6, guard_min_admins = $7, guard_admin_role = $8, \
-            delete_after = make_interval(secs => $9), invitation_send = $10, written_by = $11, written_at = now()",
-        &[
-            &settings.tenant,
-            &settings.connection,
-            &settings.guard_window,
-            &settings.guard_removals_min,
-            &settings.guard_removals_share,
-            &settings.guard_protected,
-            &settings.guard_min_admins,
-            &settings.guard_admin_role,
-            &settings.delete_after,
-            &settings.invitation_send,
-            &reactor,
-        ],
-    )
-    .await?;
-    let pid = i32::try_from(std::process::id()).unwrap_or_default();
-    let host = nix::unistd::gethostname()
-        .map_or_else(|_| "?".to_owned(), |h| h.to_string_lossy().into_owned());
-    tx.execute(
-        "insert into roster.reactors (id, host, pid, version, settings) values ($1, $2, $3, $4, $5)",
-        &[
-            &reactor,
-            &host,
-            &pid,
-            &env!("CARGO_PKG_VERSION"),
-            &serde_json::to_value(settings).unwrap_or(Value::Null),
-        ],
-    )
-    .await?;
-    // Those that are long gone need not be listed for ever.
-    tx.execute(
-        "delete from roster.reactors where coalesce(stopped_at, heartbeat_at) < now() - interval '7 days'",
-        &[],
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(fallback)
+        Ok(fallback)
+    })
+    .await
 }
 
 /// What a reactor says of itself.
@@ -153,14 +155,12 @@ pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<(), DbError>
         Note::Bell { heard: false } => "bell_deaf = true",
         Note::Stopped => "stopped_at = now()",
     };
-    let client = pool.get().await?;
-    client
-        .execute(
-            &format!("update roster.reactors set {set} where id = $1"),
-            &[&reactor],
-        )
-        .await?;
-    Ok(())
+    let update = format!("update roster.reactors set {set} where id = $1");
+    pool.on(QUICK, async |session| {
+        session.execute(&update, &[&reactor]).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// A sign of life, with what is left of Auth0's rate limits.
@@ -168,14 +168,16 @@ pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<(), DbError>
 /// # Errors
 /// [`DbError`].
 pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<(), DbError> {
-    let client = pool.get().await?;
-    client
-        .execute(
-            "select roster.heartbeat($1, $2), set_config('synchronous_commit', 'off', true)",
-            &[&reactor, budget],
-        )
-        .await?;
-    Ok(())
+    pool.on(QUICK, async |session| {
+        session
+            .execute(
+                "select roster.heartbeat($1, $2), set_config('synchronous_commit', 'off', true)",
+                &[&reactor, budget],
+            )
+            .await?;
+        Ok(())
+    })
+    .await
 }
 
 /// The mode in force, and since when the mirror is paused.
@@ -183,12 +185,14 @@ pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<(),
 /// # Errors
 /// [`DbError`].
 pub async fn mode(pool: &Pool) -> Result<(String, bool), DbError> {
-    let client = pool.get().await?;
-    let row = client
-        .query_one(
-            "select mode, paused_at is not null from roster.settings",
-            &[],
-        )
-        .await?;
-    Ok((row.get(0), row.get(1)))
+    pool.on(QUICK, async |session| {
+        let row = session
+            .query_one(
+                "select mode, paused_at is not null from roster.settings",
+                &[],
+            )
+            .await?;
+        Ok((row.get(0), row.get(1)))
+    })
+    .await
 }

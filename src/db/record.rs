@@ -174,7 +174,9 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
     let statement = tx
         .prepare_cached(
             "insert into roster.attempts (user_key, auth0_user_id, action, changes, status, code, started_at, duration_ms, reactor) \
-             select d.*, $9 from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::integer[], $6::text[], $7::timestamptz[], $8::integer[]) d",
+             select d.user_key, d.auth0_user_id, d.action, d.changes, d.status, d.code, clock_timestamp() - make_interval(secs => d.age), d.took, $9 \
+             from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::integer[], $6::text[], $7::float8[], $8::integer[]) \
+                d (user_key, auth0_user_id, action, changes, status, code, age, took)",
         )
         .await?;
     let keys = column(&made, |done| done.user_key.as_str());
@@ -183,14 +185,14 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
     let changes = column(&made, |done| &done.changes);
     let statuses = column(&made, |done| done.status.map(i32::from));
     let codes = column(&made, |done| done.code());
-    let started = column(&made, |done| done.started_at);
+    let ages = column(&made, |done| done.started.elapsed().as_secs_f64());
     let durations = column(&made, |done| {
         i32::try_from(done.duration.as_millis()).unwrap_or(i32::MAX)
     });
     tx.execute(
         &statement,
         &[
-            &keys, &accounts, &actions, &changes, &statuses, &codes, &started, &durations, &reactor,
+            &keys, &accounts, &actions, &changes, &statuses, &codes, &ages, &durations, &reactor,
         ],
     )
     .await?;

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tracing::Instrument;
 
 use super::{
@@ -33,7 +32,7 @@ pub fn call_deadline(client: &Client) -> Duration {
 /// [`Client::longest_call`].
 pub async fn apply(client: &Client, begun: Begun) -> Done {
     let span = tracing::debug_span!("apply", user.key = %begun.row.user_key, action = begun.row.action.as_str());
-    let (started_at, clock) = (Timestamp::now(), Instant::now());
+    let started = Instant::now();
     let client = client
         .correlated(&begun.call_id.to_string())
         .sending_by(begun.at + SEND_WITHIN);
@@ -70,8 +69,8 @@ pub async fn apply(client: &Client, begun: Begun) -> Done {
         effect,
         status,
         detail,
-        started_at,
-        duration: clock.elapsed(),
+        started,
+        duration: started.elapsed(),
     };
     log(&done);
     done
@@ -89,7 +88,7 @@ pub fn not_made(begun: Begun) -> Done {
         effect: Effect::NotMade,
         status: None,
         detail: None,
-        started_at: Timestamp::now(),
+        started: Instant::now(),
         duration: Duration::ZERO,
     }
 }

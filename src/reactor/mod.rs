@@ -14,8 +14,8 @@
 //! Known races:
 //! * A writer that relied on another's ring (`triggers/bell.sql`) commits a moment after the look: each wake is followed by looks
 //!   after [`AFTERLOOKS`]; the poll is the bound.
-//! * A result that cannot be recorded because the database went away: tried again while the lease lasts; after that the call counts
-//!   as unanswered and the account is looked at.
+//! * A result that cannot be recorded because the database went away: tried again until it can; if another reactor has taken the
+//!   user over by then, or this one is stopped, the call counts as unanswered and the account is looked at.
 
 pub mod apply;
 pub mod outcome;
@@ -24,7 +24,6 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::Pool;
 use tokio::{
     sync::mpsc,
     time::{Instant, interval, interval_at, sleep_until, timeout},
@@ -41,6 +40,7 @@ use crate::{
         heartbeat,
         listener::{self, Heard},
         mirror::{self, Terms},
+        pool::Pool,
         reactors::{self, Fallback, Note, Settings},
         write_back,
     },
@@ -210,7 +210,7 @@ impl Reactor {
         loop {
             reactors::heartbeat(&self.pool, self.terms.reactor, &self.budget()).await?;
             while changes::fold(&self.pool).await?.changes > 0 {}
-            let claims = mirror::claim(&self.pool, &self.terms, work.room()).await?;
+            let claims = mirror::claim(&self.pool, &self.terms, work.room(), &[]).await?;
             if claims.is_empty() {
                 return Ok(());
             }
@@ -264,7 +264,7 @@ impl Reactor {
         if limit == 0 {
             return Ok(Looked::default());
         }
-        let claims = mirror::claim(&self.pool, &self.terms, limit).await?;
+        let claims = mirror::claim(&self.pool, &self.terms, limit, &work.at_work()).await?;
         let there_may_be_more = claims.len() == limit;
         work.take(claims);
         Ok(Looked {

@@ -15,7 +15,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -53,13 +53,14 @@ const MOST_AHEAD: usize = 15;
 /// go then, so that who comes first by now, such as a removal, does not wait for all who came before.
 const LONGEST_QUEUE: Duration = Duration::from_secs(5);
 
-/// Of several turns, calls and write-backs at a time one ends within this: a turn is tried again for half a lease, and its statements end
-/// each after half a minute.
+/// Of several turns, calls and write-backs at a time one ends within this, or is tried again: each has a deadline of half a minute, and a
+/// session may have to be made first.
 const LONGEST_STEP: Duration = Duration::from_secs(150);
 
 /// The hand-over to the task that works.
 pub(super) struct Work {
     places: Arc<Semaphore>,
+    at_work: AtWork,
     /// How long calls take says how many of the places may be taken now.
     pace: Arc<CallPace>,
     workers: usize,
@@ -69,10 +70,25 @@ pub(super) struct Work {
     task: AbortOnDropHandle<()>,
 }
 
+/// The keys of the users at work.
+type AtWork = Arc<Mutex<HashSet<String>>>;
+
 /// A user at work.
 struct Held {
     claim: Claim,
+    at_work: AtWork,
     _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        keys(&self.at_work).remove(&self.claim.user_key);
+    }
+}
+
+fn keys(at_work: &AtWork) -> MutexGuard<'_, HashSet<String>> {
+    // Nothing panics while it is held.
+    at_work.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A user who waits for a turn: just claimed, or with what the last call came to.
@@ -88,7 +104,7 @@ impl Work {
         let pace = Arc::new(CallPace::default());
         let let_go = Arc::new(Notify::new());
         let desk = Desk {
-            part: reactor.progress.part("work", LONGEST_STEP),
+            part: Arc::new(reactor.progress.part("work", LONGEST_STEP)),
             lines: Arc::new(Semaphore::new(reactor.workers)),
             reactor,
             stop,
@@ -102,6 +118,7 @@ impl Work {
         };
         Self {
             places: Arc::new(Semaphore::new(places(workers))),
+            at_work: AtWork::default(),
             pace,
             workers,
             claimed,
@@ -120,12 +137,26 @@ impl Work {
         places(self.workers) - self.places.available_permits()
     }
 
-    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for.
+    /// The keys of the users at work, who are not to be claimed again: what their calls came to may wait for the database for longer than
+    /// a lease.
+    pub(super) fn at_work(&self) -> Vec<String> {
+        keys(&self.at_work).iter().cloned().collect()
+    }
+
+    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for, and none who is at work.
     pub(super) fn take(&self, claims: Vec<Claim>) {
         for claim in claims {
             match self.places.clone().try_acquire_owned() {
                 // The task ends only after this end of the channel.
-                Ok(_place) => drop(self.claimed.send(Held { claim, _place })),
+                Ok(_place) => {
+                    keys(&self.at_work).insert(claim.user_key.clone());
+                    let at_work = self.at_work.clone();
+                    drop(self.claimed.send(Held {
+                        claim,
+                        at_work,
+                        _place,
+                    }));
+                }
                 Err(_) => {
                     tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
                 }
@@ -187,7 +218,7 @@ impl CallPace {
 
 /// The task that works.
 struct Desk {
-    part: Part,
+    part: Arc<Part>,
     reactor: Arc<Reactor>,
     /// Once cancelled no further call begins.
     stop: CancellationToken,
@@ -266,10 +297,12 @@ impl Desk {
 
     fn start_turns(&mut self) {
         while !self.waiting.is_empty() && self.turns.len() < TURNS {
-            let batch = one_of_each_user(&mut self.waiting);
+            let most = self.waiting.len().min(MOST_A_TURN);
+            let batch: Vec<Waiting> = self.waiting.drain(..most).collect();
             let (reactor, stop) = (self.reactor.clone(), self.stop.clone());
+            let part = self.part.clone();
             self.turns
-                .spawn(async move { reactor.take_turn(batch, &stop).await });
+                .spawn(async move { reactor.take_turn(batch, &stop, &part).await });
         }
     }
 
@@ -308,15 +341,6 @@ impl Desk {
     }
 }
 
-/// Takes the first ones, at most [`MOST_A_TURN`]. A user who was claimed again after the lease was lost is there twice, and only one of
-/// the two still counts; which one, the database knows, if they come in turns of their own.
-fn one_of_each_user(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
-    let mut users = HashSet::new();
-    let is_first = |one: &mut Waiting| users.insert(one.held.claim.user_key.clone());
-    let most = waiting.len().min(MOST_A_TURN);
-    waiting.extract_if(..most, is_first).collect()
-}
-
 /// Whom a transaction is for, and what their last calls came to.
 struct Batch {
     claims: Vec<Claim>,
@@ -346,7 +370,12 @@ impl Batch {
 
 impl Reactor {
     /// One transaction for all who wait.
-    async fn take_turn(&self, batch: Vec<Waiting>, stop: &CancellationToken) -> Turned {
+    async fn take_turn(
+        &self,
+        batch: Vec<Waiting>,
+        stop: &CancellationToken,
+        part: &Part,
+    ) -> Turned {
         let mut held = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
         for one in batch {
@@ -354,7 +383,7 @@ impl Reactor {
             done.extend(one.done);
         }
         let claims = held.iter().map(|held| held.claim.clone()).collect();
-        let begun = self.turn(Batch { claims, done }, stop).await;
+        let begun = self.turn(Batch { claims, done }, stop, part).await;
         let mut calls: HashMap<String, Begun> = begun
             .into_iter()
             .map(|call| (call.row.user_key.clone(), call))
@@ -369,9 +398,11 @@ impl Reactor {
         turned
     }
 
-    /// One turn, tried again for half a lease, so that a database that restarts, or a table that somebody alters, loses no result and
-    /// keeps nobody waiting who was claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
-    async fn turn(&self, batch: Batch, stop: &CancellationToken) -> Vec<Begun> {
+    /// One turn. What calls came to is tried to be recorded until it is: an outage of the database loses no result, however long it
+    /// takes, and whoever took a user over meanwhile is known by the lease. Users who were only claimed are let go after half a
+    /// lease. Turns that wait hold their users' places, so they are bounded. One user whom the database refuses holds up nobody
+    /// else: a batch that is refused is halved until that one is alone.
+    async fn turn(&self, batch: Batch, stop: &CancellationToken, part: &Part) -> Vec<Begun> {
         let until = Instant::now() + self.terms.lease / 2;
         let mut begun = Vec::new();
         let mut batches = vec![batch];
@@ -390,15 +421,17 @@ impl Reactor {
                         _ => batches.extend(batch.halves()),
                     }
                 }
-                // Once it stops, only results are worth waiting for.
-                Err(error) if Instant::now() < until && (more || !done.is_empty()) => {
+                // Once it stops, only results are worth waiting for, and whoever stops it says how long.
+                Err(error) if !done.is_empty() || more && Instant::now() < until => {
                     tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
+                    // It is the database that hangs, and this does not.
+                    part.step();
                     batches.push(batch);
                     tokio::time::sleep(AFTER_A_FAULT).await;
                 }
                 Err(error) => {
                     let users: usize = batches.iter().map(|batch| batch.claims.len()).sum();
-                    tracing::error!(error = %with_causes(&error), users = users + claims.len(), "results could not be recorded; they are looked at later");
+                    tracing::error!(error = %with_causes(&error), users = users + claims.len(), "users are let go; their leases end by themselves");
                     break;
                 }
             }
@@ -410,36 +443,5 @@ impl Reactor {
         let words = error.server().map_or("", |e| e.message());
         tracing::error!(user.key = %claim.user_key, error = %with_causes(error), "the database refuses this user's turn");
         let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, words).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn a_user_who_was_claimed_twice_has_turns_apart() {
-        let places = Arc::new(Semaphore::new(3));
-        let mut waiting: Vec<Waiting> = ["1", "2", "1"]
-            .map(|key| Waiting {
-                held: Held {
-                    claim: Claim {
-                        user_key: key.to_owned(),
-                        id: Uuid::new_v4(),
-                    },
-                    _place: places.clone().try_acquire_owned().expect("a place"),
-                },
-                done: None,
-            })
-            .into();
-        let keys = |some: &[Waiting]| -> Vec<String> {
-            some.iter()
-                .map(|one| one.held.claim.user_key.clone())
-                .collect()
-        };
-        assert_eq!(keys(&one_of_each_user(&mut waiting)), ["1", "2"]);
-        assert_eq!(keys(&waiting), ["1"]);
     }
 }

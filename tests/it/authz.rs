@@ -96,7 +96,7 @@ impl Server {
     }
 }
 
-async fn listen(issuer: &Issuer, pool: deadpool_postgres::Pool) -> String {
+async fn listen(issuer: &Issuer, pool: roster::db::pool::Pool) -> String {
     let authz = Authz::new(issuer.settings(), pool, Metrics::default()).expect("the server");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

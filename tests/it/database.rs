@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use roster::{
     db::connect::{Endpoint, is_lost},
+    db::pool::QUICK,
     demo::cluster::{Cluster, Options},
 };
 
@@ -33,7 +34,7 @@ async fn each_test_has_a_database_of_its_own() {
 #[tokio::test]
 async fn sessions_of_a_pool_have_our_settings() {
     let database = Database::empty().await;
-    let client = database.pool().get().await.expect("a session");
+    let pool = database.pool();
     let settings = [
         ("jit", "off"),
         ("statement_timeout", "30s"),
@@ -43,11 +44,13 @@ async fn sessions_of_a_pool_have_our_settings() {
         ("application_name", "roster"),
     ];
     for (name, expected) in settings {
-        let row = client
-            .query_one("select current_setting($1)", &[&name])
-            .await
-            .expect("a setting");
-        assert_eq!(row.get::<_, &str>(0), expected, "{name}");
+        let setting = pool.on(QUICK, async |session| {
+            let row = session
+                .query_one("select current_setting($1)", &[&name])
+                .await?;
+            Ok(row.get::<_, String>(0))
+        });
+        assert_eq!(setting.await.expect("a setting"), expected, "{name}");
     }
 }
 

@@ -45,7 +45,7 @@ async fn mirrored(number: usize, plan: &str) -> World {
 }
 
 async fn claimed(world: &World, limit: usize) -> Vec<Claim> {
-    mirror::claim(&world.reactor.pool, &world.reactor.terms, limit)
+    mirror::claim(&world.reactor.pool, &world.reactor.terms, limit, &[])
         .await
         .expect("claims")
 }

@@ -18,7 +18,7 @@ const ADA: &str = "ada@example.test";
 const PATCH: &str = "PATCH /api/v2/users/{id}";
 
 async fn claimed(reactor: &Reactor) -> Vec<Claim> {
-    mirror::claim(&reactor.pool, &reactor.terms, 16)
+    mirror::claim(&reactor.pool, &reactor.terms, 16, &[])
         .await
         .expect("claims")
 }

@@ -71,7 +71,7 @@ async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
     let google = Auth0UserId::from("google-oauth2|1");
     let found = directory::find(&pool, &google, Some("ada@example.test")).await;
     assert!(found.is_ok(), "{found:?}");
-    let client = pool.get().await.expect("a session");
+    let client = endpoint.session().await.expect("a session");
     client
         .batch_execute("select roster.follow((select user_key from roster.mirror), 'google-oauth2|1', 'ada@example.test')")
         .await
@@ -79,8 +79,7 @@ async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
     is_denied(&client, "select * from public.users").await;
     is_denied(&client, "update roster.mirror set due = true").await;
     is_denied(&client, "select roster.set_mode('enforce')").await;
-    drop(client);
-    pool.close();
+    drop((client, pool));
     log_out(&world, &name).await;
 }
 

@@ -21,7 +21,7 @@ const ADA: &str = "ada@example.test";
 const BOB: &str = "bob@example.test";
 
 async fn claimed(world: &World, limit: usize) -> Vec<Claim> {
-    mirror::claim(&world.reactor.pool, &world.reactor.terms, limit)
+    mirror::claim(&world.reactor.pool, &world.reactor.terms, limit, &[])
         .await
         .expect("claims")
 }

@@ -120,7 +120,7 @@ impl Database {
     }
 
     /// A pool as the program has it.
-    pub(crate) fn pool(&self) -> deadpool_postgres::Pool {
+    pub(crate) fn pool(&self) -> roster::db::pool::Pool {
         self.endpoint().pool(4)
     }
 }

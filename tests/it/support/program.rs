@@ -9,10 +9,7 @@ use roster::emulator;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
-use super::{
-    Database,
-    world::{Tenant, eventually},
-};
+use super::world::{Tenant, eventually};
 
 /// A reactor and a server that end with the value.
 pub(crate) struct Program {
@@ -22,15 +19,12 @@ pub(crate) struct Program {
 
 impl Program {
     /// `roster run` on this tenant and database, with further variables in its environment.
-    pub(crate) fn run(tenant: &Tenant, database: &Database, further: &[(String, String)]) -> Self {
+    pub(crate) fn run(tenant: &Tenant, url: &str, further: &[(String, String)]) -> Self {
         let options = emulator::Options::default();
         let dir = tempfile::tempdir().expect("a directory");
         let log = File::create(dir.path().join("log")).expect("a log");
-        let process = Command::new(env!("CARGO_BIN_EXE_roster"))
+        let process = roster(&[("DATABASE_URL", url)])
             .arg("run")
-            // Outside the repository, so that nobody's `.env` takes part.
-            .current_dir(dir.path())
-            .env("DATABASE_URL", database.url())
             .env("ROSTER__AUTH0__BASE_URL", &tenant.url)
             .env("AUTH0_MGMT_CLIENT_ID", &options.m2m.client_id)
             .env(
@@ -58,6 +52,15 @@ impl Program {
     pub(crate) async fn says(&self, what: &str) {
         eventually(what, async || self.log().contains(what)).await;
     }
+}
+
+/// The binary with these variables, outside the repository, so that nobody's `.env` takes part.
+pub(crate) fn roster(environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+    command
+        .current_dir(std::env::temp_dir())
+        .envs(environment.iter().copied());
+    command
 }
 
 impl Drop for Program {
