@@ -23,7 +23,7 @@ create table roster.mirror (
     next_attempt_at timestamptz,
     lease_by uuid,
     lease_until timestamptz,
-    lease_number bigint not null default 0,
+    claim_id uuid,
     error_code text,
     error_class text constraint mirror_error_class_is_known check (error_class in ('throttled', 'transient', 'data', 'config', 'conflict')),
     error_detail text,
@@ -47,13 +47,14 @@ comment on column roster.mirror.incarnation is 'Which person the key means: rais
 comment on column roster.mirror.email is 'The row''s address, lower case, when a change naming this key was last folded.';
 comment on column roster.mirror.removed_txid is 'The transaction that removed the row. Null: it was not removed, or nobody saw it happen.';
 comment on column roster.mirror.removed_by is 'How the row went: delete, truncate, key change; scope: the view no longer shows it; unseen: the sweep found it gone.';
-comment on column roster.mirror.baseline is 'Was there before Roster (or before Roster was allowed to write): its invitation is staged until a person releases it.';
+comment on column roster.mirror.baseline is 'Was there before Roster (or before Roster was allowed to write), or came in a bulk load: its invitation is staged until a person releases it.';
 comment on column roster.mirror.look_wanted is 'Auth0 is looked at before anything is created for this key.';
 comment on column roster.mirror.conflict is 'Auth0 said that the account exists already; what is there is being settled.';
 comment on column roster.mirror.generation is 'Raised by every change; a result is final only for the generation it was claimed at.';
 comment on column roster.mirror.due is 'The reactor has to look at this user.';
 comment on column roster.mirror.lease_by is 'The reactor that is at it. Null: nobody.';
-comment on column roster.mirror.lease_number is 'Counts the claims: only what was begun under the present one is recorded, also within one reactor.';
+comment on column roster.mirror.claim_id is
+    'The claim that lease_by last took this user with; only its results are recorded while the lease lasts. Null: never claimed.';
 comment on column roster.mirror.error_code is 'Stable code of the last failure. Null: none since the last success.';
 comment on column roster.mirror.disputed is 'Why a person has to decide (roster.link). Null: nothing is disputed.';
 comment on column roster.mirror.removal_verdict is 'What a person said of a held removal: released, or kept until the row changes again.';
@@ -76,6 +77,7 @@ create table roster.accounts (
     user_metadata jsonb not null default '{}',
     observed_at timestamptz,
     blocked_by_us boolean not null default false,
+    has_logged_in boolean not null default false,
     removed_at timestamptz,
     removal_released boolean not null default false,
     written_back_txid xid8,
@@ -110,6 +112,7 @@ comment on column roster.accounts.email is 'As Auth0 last showed it.';
 comment on column roster.accounts.app_metadata is 'The keys Roster owns, as Auth0 last showed them.';
 comment on column roster.accounts.observed_at is 'When Auth0 last showed this account. Null: never.';
 comment on column roster.accounts.blocked_by_us is 'Roster set the block; only such a block is ever lifted by Roster.';
+comment on column roster.accounts.has_logged_in is 'Auth0 last showed that somebody had logged in; until then a corrected address means another invitation.';
 comment on column roster.accounts.removed_at is 'When Roster last blocked or deleted it as a removal; the guard counts these. Null: not removed.';
 comment on column roster.accounts.removal_released is 'That removal had been released by a person, so the guard does not count it.';
 comment on column roster.accounts.written_back_txid is

@@ -8,6 +8,15 @@ create or replace function roster.sweep(out made_due integer)
     set search_path = pg_catalog, pg_temp
 as $function$
 begin
+    -- Who was mailed a link before the block may set a password with it, and that may lift the block (Auth0 does not say): each block is
+    -- looked at again some times, until such a link has expired (after 5 days).
+    update roster.accounts a set observed_at = null
+    where a.removed_at > now() - interval '6 days' and a.state = 'linked' and a.blocked_by_us and a.call_id is null
+        and exists (
+            select from unnest('{10 minutes, 1 hour, 1 day, 5 days}'::interval[]) t (later)
+            where a.removed_at + t.later <= now() and a.observed_at < a.removed_at + t.later
+        );
+
     insert into roster.mirror (user_key, email, baseline, look_wanted, lane, due, due_since)
     select d.user_key, lower(d.email), true, true, 'bulk', true, now()
     from roster.desired_users d

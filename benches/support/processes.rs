@@ -149,7 +149,7 @@ pub(crate) fn run(database_url: &str, emulator_url: &str) -> Result<Process> {
 /// What all processes of a private PostgreSQL used so far: processor time of those that ended too, memory of those there
 /// are, shared pages counted once.
 pub(crate) fn postgres_usage(cluster: &Cluster) -> Usage {
-    let server = cluster.pid();
+    let server = cluster.pid().unwrap_or_default();
     let backends = children(server);
     let held: f64 = backends
         .iter()

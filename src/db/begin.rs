@@ -155,14 +155,21 @@ async fn count_alone(tx: &Transaction<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Takes a place in the ledger of invitations; false if there is none now.
+/// Takes a place in the ledger of invitations; false if there is none now. A mail that is wanted although one went out in this epoch (to
+/// an address that was corrected since) begins a new epoch.
 async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bool, DbError> {
     let statement = tx
         .prepare_cached(
-            "insert into roster.invitations (user_key, incarnation, epoch, auth0_user_id, state) \
-             select m.user_key, m.incarnation, m.invite_epoch, $2, 'sending' from roster.mirror m \
-             where m.user_key = $1 and (select count(*) from roster.invitations i \
-                where i.state in ('sending', 'sent') and i.changed_at > now() - interval '1 minute') < $3 \
+            "with place as ( \
+                select from (select count(*) as taken from roster.invitations i \
+                    where i.state in ('sending', 'sent') and i.changed_at > now() - interval '1 minute') c where c.taken < $3), \
+             corrected as ( \
+                update roster.mirror m set invite_epoch = m.invite_epoch + 1 from place, roster.invitations i \
+                where m.user_key = $1 and i.user_key = m.user_key and i.incarnation = m.incarnation and i.epoch = m.invite_epoch \
+                returning m.invite_epoch) \
+             insert into roster.invitations (user_key, incarnation, epoch, auth0_user_id, state, email) \
+             select m.user_key, m.incarnation, coalesce((select c.invite_epoch from corrected c), m.invite_epoch), $2, 'sending', lower($4) \
+             from place, roster.mirror m where m.user_key = $1 \
              on conflict do nothing returning epoch",
         )
         .await?;
@@ -170,7 +177,7 @@ async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bo
     let ledger = tx
         .query_opt(
             &statement,
-            &[&row.user_key, &row.auth0_user_id, &per_minute],
+            &[&row.user_key, &row.auth0_user_id, &per_minute, &row.email],
         )
         .await?;
     Ok(ledger.is_some())

@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use deadpool_postgres::Pool;
+use uuid::Uuid;
 
 use super::{
     DbError,
@@ -25,17 +26,19 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
     let client = pool.get().await?;
     let statement = client.prepare_cached(&CLAIM).await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // Not counted by the database: a crash may undo this claim, and the next one must not be taken for it.
+    let id = Uuid::new_v4();
     let rows = client
         .query(
             &statement,
-            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit],
+            &[&terms.reactor, &terms.lease.as_secs_f64(), &limit, &id],
         )
         .await?;
     Ok(rows
         .iter()
         .map(|row| Claim {
             user_key: row.get(0),
-            number: row.get(1),
+            id,
         })
         .collect())
 }
@@ -67,9 +70,9 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
             picked as ( \
                 select user_key from removal_lane \
                 union all (select user_key from ({}) drawn order by comes limit {left})) \
-         update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), lease_number = m.lease_number + 1 \
+         update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), claim_id = $4 \
          where m.user_key = any (array(select user_key from picked)) \
-         returning m.user_key, m.lease_number, set_config('synchronous_commit', 'off', true)",
+         returning m.user_key, set_config('synchronous_commit', 'off', true)",
         lane("removal", "$3"),
         lanes.join(", "),
         draws.join(" union all "),

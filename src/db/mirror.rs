@@ -13,9 +13,9 @@
 //! A lease ends by its time, or earlier once its reactor is known to be gone (`triggers/leases.sql`).
 //!
 //! Known races, and how they end:
-//! * A lease that ended while its worker lived: the row names another claim (or none) by then, and the late worker's result is
-//!   refused, also if it was the same reactor that claimed again. Its call stays marked as in flight until its deadline, then the
-//!   account is looked at.
+//! * A lease that ended while its worker lived, or that a crash of the database undid: the row names another claim (or nobody) by then,
+//!   also if the same reactor took the user again, and the late worker's result is refused. Its call stays marked as in flight until
+//!   its deadline, then the account is looked at.
 //! * A call that Auth0 applies after that look, since it was under way for so long: the sweep looks a second time.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
@@ -42,8 +42,8 @@ use super::{
 pub struct Claim {
     /// Whom.
     pub user_key: String,
-    /// Which claim of this user it is: results of an earlier one are refused.
-    pub number: i64,
+    /// Fences the turns of this claim: a lease that was lost and taken again, perhaps by the same reactor, is another one.
+    pub id: Uuid,
 }
 
 /// How a reactor works.
@@ -67,7 +67,8 @@ const WHILE_HELD: Duration = Duration::from_millis(100);
 const MOST_TAKEOVERS: u32 = 8;
 
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
-/// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next.
+/// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next. Of each user there
+/// is one claim, and `done` is of that one.
 ///
 /// # Errors
 /// [`DbError`]; then nothing of this turn is recorded, and the calls it was to record count as unanswered.
@@ -175,8 +176,8 @@ pub async fn set_aside(
         .execute(
             "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
                 attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
-             where user_key = $1 and lease_by = $2 and lease_number = $4",
-            &[&claim.user_key, &reactor, &words, &claim.number],
+             where user_key = $1 and lease_by = $2 and claim_id = $4",
+            &[&claim.user_key, &reactor, &words, &claim.id],
         )
         .await?;
     Ok(())
@@ -226,24 +227,18 @@ async fn lock(
     claims: &[Claim],
 ) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
-    let numbers: HashMap<&str, i64> = claims
-        .iter()
-        .map(|claim| (claim.user_key.as_str(), claim.number))
-        .collect();
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.id).collect();
     // The setting makes the plan see our own leases as none.
     let statement = tx
         .prepare_cached(
-            "select m.user_key, m.generation, m.lease_number, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
-             where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update",
+            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true) from roster.mirror m \
+             where m.user_key = any($1) and m.lease_by = $2 \
+                and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
+             order by m.user_key for update",
         )
         .await?;
-    let rows = tx.query(&statement, &[&keys, &terms.reactor]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| (row.get::<_, String>(0), row.get(1), row.get::<_, i64>(2)))
-        .filter(|(key, _, number)| numbers.get(key.as_str()) == Some(number))
-        .map(|(key, generation, _)| (key, generation))
-        .collect())
+    let rows = tx.query(&statement, &[&keys, &terms.reactor, &ids]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// What is planned for some users.

@@ -10,6 +10,7 @@ pub mod control;
 pub mod demo;
 pub mod directory;
 pub mod done;
+mod findings;
 pub mod heartbeat;
 pub mod listener;
 pub mod migrate;

@@ -266,8 +266,7 @@ impl Desk {
 
     fn start_turns(&mut self) {
         while !self.waiting.is_empty() && self.turns.len() < TURNS {
-            let most = self.waiting.len().min(MOST_A_TURN);
-            let batch: Vec<Waiting> = self.waiting.drain(..most).collect();
+            let batch = one_of_each_user(&mut self.waiting);
             let (reactor, stop) = (self.reactor.clone(), self.stop.clone());
             self.turns
                 .spawn(async move { reactor.take_turn(batch, &stop).await });
@@ -309,6 +308,15 @@ impl Desk {
     }
 }
 
+/// Takes the first ones, at most [`MOST_A_TURN`]. A user who was claimed again after the lease was lost is there twice, and only one of
+/// the two still counts; which one, the database knows, if they come in turns of their own.
+fn one_of_each_user(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
+    let mut users = HashSet::new();
+    let is_first = |one: &mut Waiting| users.insert(one.held.claim.user_key.clone());
+    let most = waiting.len().min(MOST_A_TURN);
+    waiting.extract_if(..most, is_first).collect()
+}
+
 /// Whom a transaction is for, and what their last calls came to.
 struct Batch {
     claims: Vec<Claim>,
@@ -336,30 +344,14 @@ impl Batch {
     }
 }
 
-/// Of each user the last claim: an earlier one's lease had ended, and what came of it is too late.
-fn newest_claims(batch: &[Waiting]) -> HashMap<String, i64> {
-    let mut newest = HashMap::with_capacity(batch.len());
-    for Waiting { held, .. } in batch {
-        let number = newest.entry(held.claim.user_key.clone()).or_default();
-        *number = held.claim.number.max(*number);
-    }
-    newest
-}
-
 impl Reactor {
     /// One transaction for all who wait.
     async fn take_turn(&self, batch: Vec<Waiting>, stop: &CancellationToken) -> Turned {
-        let newest = newest_claims(&batch);
         let mut held = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
         for one in batch {
-            let key = &one.held.claim.user_key;
-            if newest.get(key) == Some(&one.held.claim.number) {
-                held.push(one.held);
-                done.extend(one.done);
-            } else {
-                tracing::warn!(user.key = %key, "a late result was refused: the user was claimed again");
-            }
+            held.push(one.held);
+            done.extend(one.done);
         }
         let claims = held.iter().map(|held| held.claim.clone()).collect();
         let begun = self.turn(Batch { claims, done }, stop).await;
@@ -418,5 +410,36 @@ impl Reactor {
         let words = error.server().map_or("", |e| e.message());
         tracing::error!(user.key = %claim.user_key, error = %with_causes(error), "the database refuses this user's turn");
         let _ = mirror::set_aside(&self.pool, self.terms.reactor, claim, words).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_user_who_was_claimed_twice_has_turns_apart() {
+        let places = Arc::new(Semaphore::new(3));
+        let mut waiting: Vec<Waiting> = ["1", "2", "1"]
+            .map(|key| Waiting {
+                held: Held {
+                    claim: Claim {
+                        user_key: key.to_owned(),
+                        id: Uuid::new_v4(),
+                    },
+                    _place: places.clone().try_acquire_owned().expect("a place"),
+                },
+                done: None,
+            })
+            .into();
+        let keys = |some: &[Waiting]| -> Vec<String> {
+            some.iter()
+                .map(|one| one.held.claim.user_key.clone())
+                .collect()
+        };
+        assert_eq!(keys(&one_of_each_user(&mut waiting)), ["1", "2"]);
+        assert_eq!(keys(&waiting), ["1"]);
     }
 }

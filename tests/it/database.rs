@@ -120,7 +120,7 @@ async fn a_stopped_cluster_leaves_neither_process_nor_directory() {
         .expect("the directory");
     let data = PathBuf::from(row.get::<_, &str>(0));
     assert!(data.is_dir());
-    let pid = cluster.pid();
+    let pid = cluster.pid().expect("a running server");
     cluster.stop().await;
     assert!(!data.parent().expect("a parent").exists());
     assert!(!runs(pid));

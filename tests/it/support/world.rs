@@ -18,7 +18,7 @@ use super::Database;
 pub(crate) use super::tenant::{Tenant, client, text};
 
 /// How long a story waits for what must come. Only a failing one waits so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Set to [`OTHER`], this variable has every world's tenant give the other answer wherever Auth0 documents none.
 pub(crate) const ANSWERS: &str = "ROSTER_TEST_ANSWERS";
@@ -71,6 +71,19 @@ impl World {
         self.settle().await;
     }
 
+    /// A new session instead of [`World::sql`], which ends when its server does; as soon as there is one to be had.
+    pub(crate) async fn reconnect(&mut self) {
+        let ends = tokio::time::Instant::now() + PATIENCE;
+        let endpoint = self.database.endpoint().named("test");
+        self.sql = loop {
+            match endpoint.session().await {
+                Ok(session) => break session,
+                Err(error) if tokio::time::Instant::now() > ends => panic!("{error:?}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+    }
+
     /// Another reactor on the same database and tenant, such as one that was started after the first one died.
     pub(crate) async fn another(&self) -> Reactor {
         self.another_with(|_| {}).await
@@ -121,6 +134,20 @@ impl World {
     /// Waits until a query says true.
     pub(crate) async fn until(&self, query: &str) {
         eventually(query, async || self.says(query).await).await;
+    }
+
+    /// Waits until that loop listens, and has looked at what was there.
+    pub(crate) async fn listening(&self, running: &Running) {
+        self.until(&format!(
+            "select last_listen_at is not null and bell_heard_at is not null from roster.reactors where id = '{}'",
+            running.id
+        ))
+        .await;
+    }
+
+    /// Waits until the tenant has an account with this address.
+    pub(crate) async fn arrives(&self, email: &str) {
+        eventually(email, async || self.tenant.user(email).await.is_some()).await;
     }
 
     /// The reactor folds and works until nothing is due now.
