@@ -4,6 +4,7 @@
 
 pub mod begin;
 pub mod changes;
+mod claim;
 pub mod connect;
 pub mod control;
 pub mod demo;

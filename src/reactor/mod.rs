@@ -13,11 +13,12 @@
 //!
 //! Known races:
 //! * A writer that relied on another's ring (`triggers/bell.sql`) commits a moment after the look: each wake is followed by looks
-//!   after [`AFTERLOOKS`]; the poll is the bound.
+//!   after [`looks::AFTERLOOKS`]; the poll is the bound.
 //! * A result that cannot be recorded because the database went away: tried again until it can; if another reactor has taken the
 //!   user over by then, or this one is stopped, the call counts as unanswered and the account is looked at.
 
 pub mod apply;
+mod looks;
 pub mod outcome;
 pub mod plan;
 mod work;
@@ -31,7 +32,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use self::apply::call_deadline;
-use self::work::Work;
+use self::{
+    looks::{Look, Looks},
+    work::Work,
+};
 use crate::{
     auth0::{Class, Client},
     db::{
@@ -48,14 +52,6 @@ use crate::{
     telemetry::with_causes,
 };
 
-/// When to look again after a wake, for those who relied on somebody else's ring.
-const AFTERLOOKS: [Duration; 5] = [
-    Duration::from_millis(2),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_millis(1000),
-];
 /// How long to leave a database alone that just failed.
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 /// Users at work until Auth0's first answer, which tells the rate limit: the smallest plan grants two calls at once.
@@ -370,15 +366,6 @@ enum Event {
     Sweep,
 }
 
-/// Why the database is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// There may be changes to fold.
-    ForChanges,
-    /// There is room for users who are due.
-    ForRoom,
-}
-
 /// What a look came to.
 #[derive(Debug, Default)]
 struct Looked {
@@ -386,47 +373,4 @@ struct Looked {
     held_back: bool,
     /// When the next user is due, if that is known.
     next: Option<Duration>,
-}
-
-/// When to look again without being woken.
-#[derive(Debug, Default)]
-struct Looks {
-    after_a_wake: Vec<Instant>,
-    then: Option<Instant>,
-}
-
-impl Looks {
-    fn restart(&mut self) {
-        let now = Instant::now();
-        self.after_a_wake = AFTERLOOKS.iter().rev().map(|delay| now + *delay).collect();
-    }
-
-    /// Beside the looks after a wake, after this long and not as planned before.
-    fn also(&mut self, delay: Option<Duration>) {
-        self.then = delay.map(|delay| Instant::now() + delay);
-    }
-
-    fn next(&self) -> Option<Instant> {
-        [self.after_a_wake.last().copied(), self.then]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn is_any(&self) -> bool {
-        self.next().is_some()
-    }
-
-    fn next_or_now(&self) -> Instant {
-        self.next().unwrap_or_else(Instant::now)
-    }
-
-    fn took(&mut self) -> Look {
-        let now = Instant::now();
-        self.after_a_wake.retain(|at| *at > now);
-        if self.then.is_some_and(|at| at <= now) {
-            self.then = None;
-        }
-        Look::ForChanges
-    }
 }
