@@ -18,6 +18,8 @@
 //!   as unanswered and the account is looked at.
 
 pub mod apply;
+#[cfg(test)]
+mod model;
 pub mod outcome;
 pub mod plan;
 mod work;
