@@ -18,6 +18,7 @@ mod fold;
 mod guard;
 mod migrations;
 mod mirror;
+mod model;
 mod persons;
 mod plan;
 mod readme;
