@@ -2,8 +2,9 @@
 # Installs what Roster's demo and tests need and this machine lacks, with the system's package manager, and says so.
 #
 # Needed: a PostgreSQL server (14 or later; it is only run privately, in a temporary directory), a C compiler, curl.
-# --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator. Node.js is no
-# tool of these: where there is none or an old one, the tests fetch one below target/.
+# --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator; PgBouncer, to stand
+# between Roster and its database; libfaketime, for clocks that jump. Node.js is no tool of these: where there is none or an
+# old one, the tests fetch one below target/.
 # Rust is not installed, only asked for. What is there is left alone. Needs root or sudo when something is missing.
 # --check installs nothing: it lists what is missing and fails if anything is.
 set -euo pipefail
@@ -53,6 +54,18 @@ have_python() {
     have python3 && python3 -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 10)' 2>/dev/null
 }
 
+have_pgbouncer() { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
+
+# The places that tests/it/support/clock.rs looks into.
+have_faketime() {
+    local library
+    for library in /usr/lib/{x86_64-linux-gnu/,aarch64-linux-gnu/,}faketime/libfaketimeMT.so.1 \
+        /usr/lib64/faketime/libfaketimeMT.so.1 /usr/local/lib/faketime/libfaketimeMT.so.1; do
+        [ ! -e "$library" ] || return 0
+    done
+    return 1
+}
+
 check=no tests=no
 for option in "$@"; do
     case $option in
@@ -70,6 +83,8 @@ have_postgres || missing+=(postgres)
 have_compiler || missing+=(compiler)
 have curl || missing+=(curl)
 [ $tests = no ] || have_python || missing+=(python)
+[ $tests = no ] || have_pgbouncer || missing+=(pgbouncer)
+[ $tests = no ] || have_faketime || missing+=(faketime)
 
 if [ $check = yes ]; then
     have cargo || missing+=(cargo)
@@ -92,6 +107,7 @@ if have apt-get; then
         postgres) echo postgresql ;;
         compiler) echo "gcc libc6-dev" ;;
         python) echo python3-venv ;;
+        faketime) echo libfaketime ;;
         *) echo "$1" ;;
         esac
     }
@@ -106,6 +122,7 @@ elif have dnf; then
         postgres) echo postgresql-server ;;
         compiler) echo gcc ;;
         python) echo python3 ;;
+        faketime) echo libfaketime ;;
         *) echo "$1" ;;
         esac
     }
@@ -117,6 +134,7 @@ elif have apk; then
         postgres) echo postgresql ;;
         compiler) echo "gcc musl-dev" ;;
         python) echo python3 ;;
+        faketime) echo libfaketime ;;
         *) echo "$1" ;;
         esac
     }
@@ -128,6 +146,7 @@ elif have brew; then
         postgres) echo postgresql@17 ;;
         compiler) echo gcc ;;
         python) echo python ;;
+        faketime) echo libfaketime ;;
         *) echo "$1" ;;
         esac
     }

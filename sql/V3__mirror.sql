@@ -23,6 +23,7 @@ create table roster.mirror (
     next_attempt_at timestamptz,
     lease_by uuid,
     lease_until timestamptz,
+    claim_id uuid,
     error_code text,
     error_class text constraint mirror_error_class_is_known check (error_class in ('throttled', 'transient', 'data', 'config', 'conflict')),
     error_detail text,
@@ -46,12 +47,14 @@ comment on column roster.mirror.incarnation is 'Which person the key means: rais
 comment on column roster.mirror.email is 'The row''s address, lower case, when a change naming this key was last folded.';
 comment on column roster.mirror.removed_txid is 'The transaction that removed the row. Null: it was not removed, or nobody saw it happen.';
 comment on column roster.mirror.removed_by is 'How the row went: delete, truncate, key change; scope: the view no longer shows it; unseen: the sweep found it gone.';
-comment on column roster.mirror.baseline is 'Was there before Roster (or before Roster was allowed to write): its invitation is staged until a person releases it.';
+comment on column roster.mirror.baseline is 'Was there before Roster (or before Roster was allowed to write), or came in a bulk load: its invitation is staged until a person releases it.';
 comment on column roster.mirror.look_wanted is 'Auth0 is looked at before anything is created for this key.';
 comment on column roster.mirror.conflict is 'Auth0 said that the account exists already; what is there is being settled.';
 comment on column roster.mirror.generation is 'Raised by every change; a result is final only for the generation it was claimed at.';
 comment on column roster.mirror.due is 'The reactor has to look at this user.';
 comment on column roster.mirror.lease_by is 'The reactor that is at it. Null: nobody.';
+comment on column roster.mirror.claim_id is
+    'The claim that lease_by last took this user with; only its results are recorded while the lease lasts. Null: never claimed.';
 comment on column roster.mirror.error_code is 'Stable code of the last failure. Null: none since the last success.';
 comment on column roster.mirror.disputed is 'Why a person has to decide (roster.link). Null: nothing is disputed.';
 comment on column roster.mirror.removal_verdict is 'What a person said of a held removal: released, or kept until the row changes again.';
@@ -74,12 +77,14 @@ create table roster.accounts (
     user_metadata jsonb not null default '{}',
     observed_at timestamptz,
     blocked_by_us boolean not null default false,
+    has_logged_in boolean not null default false,
     removed_at timestamptz,
     removal_released boolean not null default false,
     written_back_txid xid8,
     call_id uuid,
     call_action text,
     call_deadline timestamptz,
+    doubted_at timestamptz,
     created_at timestamptz not null default now(),
     constraint accounts_call_is_whole check ((call_id is null) = (call_action is null) and (call_id is null) = (call_deadline is null)),
     constraint accounts_metadata_are_objects check (jsonb_typeof(app_metadata) = 'object' and jsonb_typeof(user_metadata) = 'object')
@@ -94,6 +99,8 @@ create index accounts_by_email on roster.accounts (lower(email)) where state <> 
 -- Serves the removal guard: removals done in its window.
 create index accounts_by_removal on roster.accounts (removed_at) where removed_at is not null;
 
+-- Serves the sweep: who is to be looked at once more.
+create index accounts_in_doubt on roster.accounts (doubted_at) where doubted_at is not null;
 -- Serves fold: which change is Roster's own writing back of the id.
 create index accounts_by_write_back on roster.accounts (written_back_txid) where written_back_txid is not null;
 
@@ -105,13 +112,17 @@ comment on column roster.accounts.email is 'As Auth0 last showed it.';
 comment on column roster.accounts.app_metadata is 'The keys Roster owns, as Auth0 last showed them.';
 comment on column roster.accounts.observed_at is 'When Auth0 last showed this account. Null: never.';
 comment on column roster.accounts.blocked_by_us is 'Roster set the block; only such a block is ever lifted by Roster.';
+comment on column roster.accounts.has_logged_in is 'Auth0 last showed that somebody had logged in; until then a corrected address means another invitation.';
 comment on column roster.accounts.removed_at is 'When Roster last blocked or deleted it as a removal; the guard counts these. Null: not removed.';
 comment on column roster.accounts.removal_released is 'That removal had been released by a person, so the guard does not count it.';
 comment on column roster.accounts.written_back_txid is
     'The transaction in which Roster last wrote this id into the application''s table; fold takes that change for no news of the user. Null: never.';
 comment on column roster.accounts.call_id is 'A call to Auth0 whose end is not recorded; after call_deadline the account is looked at. Null: none.';
+comment on column roster.accounts.doubted_at is
+    'When a call ended without an answer: Auth0 may still apply it, so the sweep looks once more a little later. Null: nothing is in doubt.';
 comment on index roster.accounts_one_primary is 'At most one account of a person is the primary one.';
 comment on index roster.accounts_by_user is 'Serves the planner: all accounts of a key.';
 comment on index roster.accounts_by_email is 'Serves the question who of ours holds an address.';
 comment on index roster.accounts_by_removal is 'Serves the removal guard.';
+comment on index roster.accounts_in_doubt is 'Serves the sweep: who is to be looked at once more.';
 comment on index roster.accounts_by_write_back is 'Serves fold: which change is Roster''s own.';

@@ -31,9 +31,11 @@ create table roster.invitations (
     auth0_user_id text not null,
     state text not null constraint invitations_state_is_known check (state in ('staged', 'sending', 'sent', 'unknown')),
     changed_at timestamptz not null default now(),
+    email text,
     constraint invitations_one_per_epoch primary key (user_key, incarnation, epoch)
 );
 
 comment on table roster.invitations is 'Ledger of invitation mails: at most one per user and epoch. The row is written before the mail is asked for.';
 comment on column roster.invitations.state is
     'staged: waits for a person (roster.invite); sending: asked for, answer not recorded; sent; unknown: it may have gone out, and is not sent again.';
+comment on column roster.invitations.email is 'Where the mail went, lower case. Null: nowhere yet, or it is not known.';

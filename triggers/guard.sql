@@ -17,9 +17,15 @@ with removal as materialized (
             when d.user_key is not null and a.incarnation = m.incarnation then d.blocked is true and not a.blocked
             -- Blocked long enough, so to be deleted.
             when a.blocked then a.blocked_by_us and a.origin = 'made' and greatest(a.removed_at, m.removed_at) + s.delete_after <= now()
-            -- Somebody's live row takes it over: not a removal.
+            -- The live row of somebody without an account takes it over: not a removal.
             else not exists (
-                select from roster.desired_users other where lower(other.email) = lower(a.email) and other.blocked is not true
+                select from roster.desired_users other
+                where lower(other.email) = lower(a.email) and other.blocked is not true
+                    and not exists (
+                        select from roster.accounts own
+                        join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
+                        where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
+                    )
             )
         end
 ),

@@ -84,8 +84,7 @@ select
         else 'update'
     end as lane,
     case
-        when live.live and what.action not in ('look', 'block') and d.auth0_user_id is distinct from a.auth0_user_id
-            and d.auth0_user_id is not null and a.origin <> 'further' then 'disputed'
+        when claim.is_other and what.action not in ('look', 'block') then 'disputed'
         when live.live and what.action not in ('look', 'block') and fault.code is not null then 'parked'
         when what.action not in ('look', 'block') and address.is_unseen then 'disputed'
         when holder.user_key is not null and holder.wants_it_too then 'disputed'
@@ -113,8 +112,7 @@ select
         when what.action = 'block' then 'the row is blocked'
         when what.action = 'move aside' and live.live then 'addresses are exchanged in a circle'
         when what.action = 'move aside' then 'a live user claims the address'
-        when live.live and d.auth0_user_id is distinct from a.auth0_user_id and d.auth0_user_id is not null and a.origin <> 'further'
-            then format('the row names %s', d.auth0_user_id)
+        when claim.is_other then format('the row names %s', d.auth0_user_id)
         when fault.code is not null then fault.code
         when address.is_unseen then 'the address changed and nobody saw how'
         when holder.wants_it_too then format('user %s has the same address', holder.user_key)
@@ -140,7 +138,7 @@ select
     m.next_attempt_at,
     m.lease_by,
     m.lease_until
-from (select *, app_metadata ->> 'role' as role_removed from roster.accounts where state <> 'gone') a
+from (select *, app_metadata ->> 'role' as role_removed, origin <> 'further' and auth0_user_id like 'auth0|%' as is_named_by_us from roster.accounts where state <> 'gone') a
 join roster.mirror m on m.user_key = a.user_key
 left join roster.desired_users d on d.user_key = a.user_key
 cross join roster.settings s
@@ -154,13 +152,13 @@ cross join lateral (
         case when live.live then jsonb_strip_nulls(coalesce(d.user_metadata, '{}')) end as user_metadata
     offset 0
 ) owned
--- The fields of a live account that are not as they should be.
+-- The fields of a live account that are not as they should be. Address and name of a social log-in are not ours to change.
 cross join lateral (
     select
         case when not live.live then '{}'::jsonb else
-            case when a.origin <> 'further' and lower(d.email) is distinct from lower(a.email) or a.state = 'chosen'
+            case when a.is_named_by_us and lower(d.email) is distinct from lower(a.email) or a.state = 'chosen'
                 then jsonb_build_object('email', jsonb_build_object('from', case when a.state <> 'chosen' then a.email end, 'to', lower(d.email))) else '{}' end
-            || case when a.origin <> 'further' and d.name <> '' and (left(d.name, 150) is distinct from a.name or a.state = 'chosen')
+            || case when a.is_named_by_us and d.name <> '' and (left(d.name, 150) is distinct from a.name or a.state = 'chosen')
                 then jsonb_build_object('name', jsonb_build_object('from', case when a.state <> 'chosen' then a.name end, 'to', left(d.name, 150))) else '{}' end
             || case when owned.app_metadata <> a.app_metadata then roster.metadata_changes('app_metadata.', owned.app_metadata, a.app_metadata) else '{}' end
             || case when owned.user_metadata <> a.user_metadata then roster.metadata_changes('user_metadata.', owned.user_metadata, a.user_metadata) else '{}' end
@@ -189,7 +187,7 @@ cross join lateral (
         when not live.live then
             case
                 when not a.blocked then 'block'
-                when claimant.has_an_account and a.blocked_by_us and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
+                when claimant.has_an_account and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
                 when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
             end
         when d.blocked and not a.blocked then 'block'
@@ -229,6 +227,13 @@ cross join lateral (
     select case when live.live and a.origin <> 'further' then roster.row_fault(d.email) end as code
     offset 0
 ) fault
+-- Does the row name another account? One of the user's own that is gone, such as one linked into this, does not count.
+cross join lateral (
+    select case when live.live and a.origin <> 'further' and d.auth0_user_id <> a.auth0_user_id then not exists (
+        select from roster.accounts gone where gone.auth0_user_id = d.auth0_user_id and gone.user_key = a.user_key and gone.state = 'gone'
+    ) else false end as is_other
+    offset 0
+) claim
 where what.action is not null;
 
 comment on view roster.plan_of_accounts is 'What each linked account needs; part of roster.plan.';
@@ -316,15 +321,17 @@ select
     'creation' as lane,
     case
         when i.state = 'staged' then 'staged'
-        when i.state in ('unknown', 'sending') and i.changed_at < now() - interval '1 minute' or i.state = 'unknown' then 'parked'
+        when corrected.is_so then null
+        when i.state = 'unknown' or i.state = 'sending' and i.changed_at < now() - interval '1 minute' then 'parked'
     end as verdict,
     case
-        when i.state = 'sending' then 'the mail is being asked for'
+        when i.state = 'sending' and not corrected.is_so then 'the mail is being asked for'
         when lower(a.email) is distinct from lower(d.email) then 'the address is changing'
     end as waits_for,
     null::timestamptz as due_at,
     case
         when i.state = 'staged' then 'released by roster.invite()'
+        when corrected.is_so then 'the address was corrected before the first log-in'
         when i.state in ('unknown', 'sending') then 'the mail may have gone out; roster.invite() sends another'
     end as reason,
     '{}'::jsonb as changes,
@@ -343,8 +350,17 @@ cross join roster.settings s
 left join roster.invitations i on i.user_key = m.user_key and i.incarnation = m.incarnation and i.epoch = m.invite_epoch
 join roster.accounts a on a.user_key = m.user_key and a.incarnation = m.incarnation
 join roster.desired_users d on d.user_key = m.user_key
-where m.invite_epoch > 0 and a.origin <> 'further' and a.state = 'linked' and a.call_id is null
-    and i.state is distinct from 'sent'
+-- The mail went to an address that the account had before, and nobody has logged in yet: a new epoch, whose link ends the old one.
+cross join lateral (
+    select coalesce(
+        i.state <> 'staged' and i.email <> lower(a.email) and not a.has_logged_in
+            and (i.state <> 'sending' or i.changed_at < now() - interval '1 minute'),
+        false
+    ) as is_so
+    offset 0
+) corrected
+where m.invite_epoch > 0 and a.origin <> 'further' and a.auth0_user_id like 'auth0|%' and a.state = 'linked' and a.call_id is null
+    and (i.state is distinct from 'sent' or corrected.is_so)
     and s.invitation_send <> 'none' and d.blocked is not true and not a.blocked;
 
 comment on view roster.plan_of_invitations is 'Which invitations are still wanted; part of roster.plan.';
@@ -364,7 +380,7 @@ select
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'
-        when p.waits_for is not null or p.next_attempt_at > now() or p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true) then 'waiting'
+        when p.waits_for is not null or p.next_attempt_at > now() or lease.holds then 'waiting'
         else 'due'
     end as state,
     p.lane,
@@ -375,7 +391,7 @@ select
         p.waits_for,
         p.reason,
         case when p.next_attempt_at > now() then format('tried again later after %s', p.error_code) end,
-        case when p.lease_until > now() then 'a reactor is at it' end,
+        case when lease.holds then 'a reactor is at it' end,
         case
             when s.paused_at is not null then 'paused: ' || s.pause_reason
             when s.mode = 'observe' and p.action not in ('look', 'link', 'rekey') then 'the mode is observe'
@@ -390,9 +406,22 @@ from (
     select * from roster.plan_of_invitations
 ) p
 cross join roster.settings s
+-- One's own lease is none.
+cross join lateral (
+    select case
+        when p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true)
+            then p.lease_by not in (select g.id from roster.reactors_gone g)
+        else false
+    end as holds
+    offset 0
+) lease
 cross join lateral (
     select case when p.is_removal and p.removal_verdict is distinct from 'released' then case
         when p.removed_by = 'truncate' then 'the users table was truncated'
+        -- Not folded yet, so it stands with nobody's row.
+        when p.removed_by is null and exists (
+            select from roster.changes c where c.folded_at is null and c.of_users and c.op = 'truncate'
+        ) then 'the users table was truncated'
         when lower(p.email) = any (s.guard_protected) or p.user_key = any (s.guard_protected) then 'this user is protected'
         when p.removed_role = s.guard_admin_role
             and (select roster.admins_left()) < s.guard_min_admins

@@ -6,11 +6,17 @@ as $function$
 #variable_conflict use_column
 begin
     -- A row that somebody holds is left for later, so that nobody waits for Roster; an id that stands already is never overwritten.
-    perform from public.users u where u.id::text = write_back.user_key and u.auth0_user_id is null for update skip locked;
+    -- But for one of this user's own that is gone.
+    perform from public.users u
+    where u.id::text = write_back.user_key and (u.auth0_user_id is null or u.auth0_user_id in (
+        select a.auth0_user_id from roster.accounts a where a.user_key = write_back.user_key and a.state = 'gone'))
+    for update skip locked;
     if not found then
         return false;
     end if;
-    update public.users u set auth0_user_id = write_back.auth0_user_id where u.id::text = write_back.user_key and u.auth0_user_id is null;
+    update public.users u set auth0_user_id = write_back.auth0_user_id
+    where u.id::text = write_back.user_key and (u.auth0_user_id is null or u.auth0_user_id in (
+        select a.auth0_user_id from roster.accounts a where a.user_key = write_back.user_key and a.state = 'gone'));
     return found;
 end
 $function$;
@@ -18,4 +24,4 @@ $function$;
 revoke execute on function roster.write_back(text, text) from public;
 
 comment on function roster.write_back(text, text) is
-    'Writes the Auth0 id into the application''s table, unless the row is locked or has one. Says whether it did. Yours to replace.';
+    'Writes the Auth0 id into the application''s table, unless the row is locked or has one that is not gone. Says whether it did. Yours to replace.';

@@ -22,6 +22,8 @@ pub struct Observed {
     pub name: Option<String>,
     /// As shown; absent means false.
     pub blocked: bool,
+    /// Somebody has logged in with it, ever.
+    pub has_logged_in: bool,
     /// All of it; only the owned keys are kept.
     pub app_metadata: Map<String, Value>,
     /// All of it; only the owned keys are kept.
@@ -83,8 +85,12 @@ pub struct Failure {
 pub struct Findings {
     /// The account that was looked for by its id.
     pub own: Option<Observed>,
+    /// The account that was looked for is now a further identity of this one.
+    pub moved_into: Option<Observed>,
     /// An account in the connection that becomes the user's.
     pub adopt: Option<Observed>,
+    /// That account carries Roster's own mark for this user: what was known of it here is lost, its invitation included.
+    pub made_before: bool,
     /// Log-ins elsewhere of the same, verified address.
     pub further: Vec<Observed>,
     /// Why a person has to decide.
@@ -102,10 +108,12 @@ pub(super) const UNEXPLAINED: &str = "conflict_unexplained";
 pub enum Effect {
     /// Done; the account is now as shown.
     Observed(Observed),
+    /// Nothing was written: somebody else had blocked the account already, which is left theirs.
+    BlockedAlready(Observed),
     /// Deleted, or was not there to be deleted.
     Deleted,
     /// Looked.
-    Looked(Findings),
+    Looked(Box<Findings>),
     /// The mail was accepted.
     Mailed,
     /// Auth0 does not know the account.
@@ -150,13 +158,11 @@ impl Done {
             Effect::Failed(failure) => &failure.code,
             Effect::Missing => "account_missing",
             Effect::NotMade => "not_made",
-            Effect::Looked(Findings {
-                dispute: Some(code),
-                ..
-            }) => code,
-            Effect::Looked(Findings {
-                unexplained: true, ..
-            }) => UNEXPLAINED,
+            Effect::Looked(found) => match found.dispute {
+                Some(code) => code,
+                None if found.unexplained => UNEXPLAINED,
+                None => "ok",
+            },
             _ => "ok",
         }
     }
@@ -222,6 +228,7 @@ mod tests {
                 email_verified: true,
                 name: Some("Ann".to_owned()),
                 blocked: false,
+                has_logged_in: false,
                 app_metadata: object(json!({"role": "Editor", "theirs": 1})),
                 user_metadata: object(json!({"team": {"a": 1}})),
             }),
@@ -241,6 +248,7 @@ mod tests {
             email_verified: true,
             name: Some("A".to_owned()),
             blocked: false,
+            has_logged_in: false,
             app_metadata: object(json!({"role": "Artist", "old": 1})),
             user_metadata: object(json!({})),
         }

@@ -10,7 +10,8 @@
 //! * A ring between the look and the wait: LISTEN stands before the look, so it is queued.
 //! * A peer that is gone without a word: TCP keep-alives (idle 15 s), and a query each [`HEARTBEAT`], with a deadline.
 //! * A transaction pooler that accepts LISTEN and delivers nothing: a notification with a nonce is sent round at connect and
-//!   each hour; if it does not come back, [`Heard::Probed`] says so. Polling carries on.
+//!   each hour; if it does not come back, [`Heard::Probed`] says so. Polling carries on. Another session rings it, since a pooler
+//!   passes on what a session is told while it is being answered, such as its own notification.
 //! * A ringer that dies after others relied on it (see `triggers/bell.sql`): accepted, bounded by the poll interval.
 
 use std::{future::poll_fn, time::Duration};
@@ -18,17 +19,20 @@ use std::{future::poll_fn, time::Duration};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, interval_at, timeout},
 };
-use tokio_postgres::{AsyncMessage, Client, Notification};
+use tokio_postgres::{AsyncMessage, Notification};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connect::{ConnectError, Endpoint, SESSION_SETTINGS};
-use crate::telemetry::with_causes;
+use super::connect::{ConnectError, Endpoint};
+use crate::{progress::Part, telemetry::with_causes};
 
 /// How often an idle connection has to prove that somebody is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Longer than any step takes: an attempt to connect ends within [`Endpoint::deadline`], everything else within half of this.
+pub const LONGEST_STEP: Duration = Duration::from_secs(60);
 /// How long the proof, or the probe's way round, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a probe goes round, after the one at connect.
@@ -53,7 +57,12 @@ pub enum Heard {
 /// Listens until `stop`, reconnecting with backoff; tells what it hears through `heard`.
 ///
 /// A full channel is no loss for [`Heard::Rang`]: whoever is behind will look anyway.
-pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: CancellationToken) {
+pub async fn listen(
+    endpoint: Endpoint,
+    heard: mpsc::Sender<Heard>,
+    part: Part,
+    stop: CancellationToken,
+) {
     let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(10))
@@ -63,8 +72,9 @@ pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: Cancel
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = listen_once(&endpoint, &heard, || delays = backoff.build()) => ended,
+            ended = listen_once(&endpoint, &heard, &part, || delays = backoff.build()) => ended,
         };
+        part.step();
         if heard.send(Heard::Lost).await.is_err() {
             return;
         }
@@ -99,6 +109,7 @@ enum Ended {
 async fn listen_once(
     endpoint: &Endpoint,
     heard: &mpsc::Sender<Heard>,
+    part: &Part,
     mut connected: impl FnMut(),
 ) -> Result<(), Ended> {
     let (client, mut connection) = endpoint.connect().await?;
@@ -123,22 +134,24 @@ async fn listen_once(
     // However this function ends, the driver and with it the connection end too.
     let _driver = AbortOnDrop(driver);
 
-    within(client.batch_execute(SESSION_SETTINGS)).await?;
+    // None of our settings: this session asks for nothing, and behind a pooler they would be somebody else's.
     within(client.batch_execute("listen roster; listen roster_probe")).await?;
     connected();
     let _ = heard.send(Heard::Listening).await;
 
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     let mut probe = tokio::time::interval(PROBE);
-    let mut nonce: Option<(Uuid, Instant)> = None;
+    let mut nonce = None;
+    let mut ringing = JoinSet::new();
+    let mut deaf_at: Option<Instant> = None;
     loop {
-        let deaf_at = nonce.map(|(_, sent)| sent + PATIENCE);
+        part.step();
         tokio::select! {
             ring = rung.recv() => match ring {
                 None => return Ok(()),
                 Some(ring) if ring.channel() == "roster_probe" => {
-                    if nonce.is_some_and(|(sent, _)| ring.payload() == sent.to_string()) {
-                        nonce = None;
+                    if nonce.is_some_and(|sent: Uuid| ring.payload() == sent.to_string()) {
+                        (nonce, deaf_at) = (None, None);
                         let _ = heard.send(Heard::Probed { came_back: true }).await;
                     }
                 }
@@ -149,25 +162,27 @@ async fn listen_once(
             _ = heartbeat.tick() => within(client.batch_execute("select 1")).await?,
             _ = probe.tick() => {
                 let sent = Uuid::new_v4();
-                nonce = Some((sent, Instant::now()));
-                within(ring_probe(&client, sent)).await?;
+                (nonce, deaf_at) = (Some(sent), None);
+                ringing.spawn(ring_probe(endpoint.clone(), sent));
             }
+            Some(rang) = ringing.join_next() => match rang {
+                Ok(Ok(())) => deaf_at = nonce.map(|_| Instant::now() + PATIENCE),
+                // No session was to be had; that says nothing of this one.
+                _ => nonce = None,
+            },
             () = tokio::time::sleep_until(deaf_at.unwrap_or_else(Instant::now)), if deaf_at.is_some() => {
-                nonce = None;
+                (nonce, deaf_at) = (None, None);
                 let _ = heard.send(Heard::Probed { came_back: false }).await;
             }
         }
     }
 }
 
-async fn ring_probe(client: &Client, nonce: Uuid) -> Result<(), tokio_postgres::Error> {
-    client
-        .execute(
-            "select pg_notify('roster_probe', $1)",
-            &[&nonce.to_string()],
-        )
-        .await
-        .map(drop)
+/// A simple query, so that nothing of it stays behind at a pooler.
+async fn ring_probe(endpoint: Endpoint, nonce: Uuid) -> Result<(), Ended> {
+    let session = endpoint.session().await?;
+    let ring = format!("select pg_notify('roster_probe', '{nonce}')");
+    within(session.batch_execute(&ring)).await
 }
 
 async fn within<T>(

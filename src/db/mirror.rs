@@ -10,15 +10,19 @@
 //! lock and makes the user due again. The one case that needs no second reading: the plan was this one update, Auth0's answer shows it
 //! applied as planned and everything else as it was known, and the user's generation says that no change was folded meanwhile.
 //!
+//! A lease ends by its time, or earlier once its reactor is known to be gone (`triggers/leases.sql`).
+//!
 //! Known races, and how they end:
 //! * A lease that ended while its worker lived, or that a crash of the database undid: the row names another claim (or nobody) by then,
 //!   also if the same reactor took the user again, and the late worker's result is refused. Its call stays marked as in flight until
 //!   its deadline, then the account is looked at.
+//! * A call that Auth0 applies after that look, since it was under way for so long: the sweep looks a second time.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -62,25 +66,18 @@ const WHILE_HELD: Duration = Duration::from_millis(100);
 /// Accounts one user may take over in one turn.
 const MOST_TAKEOVERS: u32 = 8;
 
-/// Leases up to `limit` users that are due, removals first, the longest waiting first. None while paused. The commit does
-/// not wait for the disk: a lease that a crash undoes was held by nobody.
+/// The lanes that share what removals leave, each with its weight: a place goes to a waiting lane by lot, and of two that wait the one
+/// with twice the weight gets twice as many. So none starves, however many come in another.
+const SHARES: [(&str, u8); 3] = [("creation", 4), ("update", 2), ("bulk", 1)];
+
+/// Leases up to `limit` users that are due: removals first, then by lot as [`SHARES`] says, of each lane the longest waiting first. None
+/// while paused. The commit does not wait for the disk: a lease that a crash undoes was held by nobody.
 ///
 /// # Errors
 /// [`DbError`]; nothing is leased then.
 pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim>, DbError> {
     let client = pool.get().await?;
-    let statement = client
-        .prepare_cached(
-            "with picked as ( \
-                select m.user_key from roster.mirror m \
-                where m.due and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
-                    and (m.lease_until is null or m.lease_until <= now()) \
-                    and not exists (select from roster.settings where paused_at is not null) \
-                order by m.lane, m.due_since limit $3 for update skip locked) \
-             update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), claim_id = $4 \
-             from picked where m.user_key = picked.user_key returning m.user_key, set_config('synchronous_commit', 'off', true)",
-        )
-        .await?;
+    let statement = client.prepare_cached(&CLAIM).await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     // Not counted by the database: a crash may undo this claim, and the next one must not be taken for it.
     let id = Uuid::new_v4();
@@ -98,6 +95,42 @@ pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim
         })
         .collect())
 }
+
+/// Each lane is read along its own part of the index, no further than there are places. The sum of a lane's draws is when its next user
+/// comes, as of arrivals at a rate of its weight; the first to come get the places (A.-L. Efraimidis, P. G. Spirakis, "Weighted random
+/// sampling with a reservoir", 2006). The keys are an array at last, since a join would be planned as if a tenth of all were picked.
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    let lane = |name: &str, places: &str| {
+        format!(
+            "{name}_lane as ( \
+                select m.user_key, m.due_since from roster.mirror m \
+                where m.due and m.lane = '{name}' and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
+                    and (m.lease_until is null or m.lease_until <= now() or m.lease_by in (select g.id from roster.reactors_gone g)) \
+                    and not exists (select from roster.settings where paused_at is not null) \
+                order by m.due_since limit {places} for update skip locked)"
+        )
+    };
+    let left = "(select $3 - count(*) from removal_lane)";
+    let lanes: Vec<String> = SHARES.iter().map(|(name, _)| lane(name, left)).collect();
+    let draws: Vec<String> = SHARES
+        .iter()
+        .map(|(name, weight)| {
+            format!("select user_key, sum(-ln(1 - random()) / {weight}) over (order by due_since, user_key) as comes from {name}_lane")
+        })
+        .collect();
+    format!(
+        "with {}, {}, \
+            picked as ( \
+                select user_key from removal_lane \
+                union all (select user_key from ({}) drawn order by comes limit {left})) \
+         update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2), claim_id = $4 \
+         where m.user_key = any (array(select user_key from picked)) \
+         returning m.user_key, set_config('synchronous_commit', 'off', true)",
+        lane("removal", "$3"),
+        lanes.join(", "),
+        draws.join(" union all "),
+    )
+});
 
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
 /// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next. Of each user there
@@ -183,7 +216,7 @@ pub async fn turn(
     }
     let Started { begun, later } = begin::begin(&tx, terms, next).await?;
     let later = later.into_iter();
-    settled.extend(later.map(|key| Settled::later(key, Duration::from_secs(5))));
+    settled.extend(later.map(|(key, wait)| Settled::later(key, wait)));
     let begun_keys: Vec<&str> = begun
         .iter()
         .map(|call| call.row.user_key.as_str())
@@ -224,8 +257,9 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
     let client = pool.get().await?;
     let statement = client
         .prepare_cached(
-            "select extract(epoch from min(greatest(m.next_attempt_at, m.lease_until)) - now())::float8 from roster.mirror m \
-             where m.due and not exists (select from roster.settings where paused_at is not null)",
+            "select extract(epoch from min(greatest(m.next_attempt_at, \
+                case when m.lease_by not in (select g.id from roster.reactors_gone g) then m.lease_until end)) - now())::float8 \
+             from roster.mirror m where m.due and not exists (select from roster.settings where paused_at is not null)",
         )
         .await?;
     let seconds: Option<f64> = client.query_one(&statement, &[]).await?.get(0);

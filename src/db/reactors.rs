@@ -1,7 +1,5 @@
 //! Who is running: heartbeat, last listen and sweep, and the settings the planner reads.
 
-use std::time::Duration;
-
 use deadpool_postgres::Pool;
 use serde::Serialize;
 use serde_json::Value;
@@ -143,7 +141,7 @@ pub enum Note {
     Stopped,
 }
 
-/// Writes a note down. Also a heartbeat.
+/// Writes a note down. It is no heartbeat: that comes in time only from the task that does nothing else.
 ///
 /// # Errors
 /// [`DbError`].
@@ -158,7 +156,7 @@ pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<(), DbError>
     let client = pool.get().await?;
     client
         .execute(
-            &format!("update roster.reactors set heartbeat_at = now(), {set} where id = $1"),
+            &format!("update roster.reactors set {set} where id = $1"),
             &[&reactor],
         )
         .await?;
@@ -173,7 +171,7 @@ pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<(),
     let client = pool.get().await?;
     client
         .execute(
-            "update roster.reactors set heartbeat_at = now(), budget = $2 where id = $1",
+            "select roster.heartbeat($1, $2), set_config('synchronous_commit', 'off', true)",
             &[&reactor, budget],
         )
         .await?;
@@ -194,6 +192,3 @@ pub async fn mode(pool: &Pool) -> Result<(String, bool), DbError> {
         .await?;
     Ok((row.get(0), row.get(1)))
 }
-
-/// How old a heartbeat may be before a reactor counts as gone.
-pub const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -8,12 +8,10 @@ use uuid::Uuid;
 
 use super::{
     DbError,
-    done::{Class, Done, Effect, Failure, Findings, Observed, UNEXPLAINED},
+    done::{Class, Done, Effect, Failure, Observed},
+    findings,
     plan::{Action, PlanRow},
 };
-
-/// Failures after which what Auth0 does not explain is a person's to decide: some minutes with backoff.
-const MOST_UNEXPLAINED: i32 = 12;
 
 /// Writes results down, one of each user. The caller holds the users' mirror rows and has checked the leases. Gives, by user, what
 /// was known before of the accounts that writes showed.
@@ -25,6 +23,7 @@ pub(super) async fn record(
     attempts(tx, reactor, done).await?;
     let (mut observed, mut created_for, mut well) = (Vec::new(), Vec::new(), Vec::new());
     let (mut deleted, mut not_applied, mut perhaps_applied) = (Vec::new(), Vec::new(), Vec::new());
+    let mut not_ours = Vec::new();
     for &done in done {
         let key = done.user_key.as_str();
         match &done.effect {
@@ -35,6 +34,11 @@ pub(super) async fn record(
                 }
                 well.push(key);
             }
+            Effect::BlockedAlready(account) => {
+                not_ours.push(done);
+                observed.push((key, account));
+                well.push(key);
+            }
             Effect::Deleted => {
                 deleted.push(done);
                 well.push(key);
@@ -43,7 +47,7 @@ pub(super) async fn record(
                 mail(tx, done, Some("sent")).await?;
                 well.push(key);
             }
-            Effect::Looked(findings) => looked(tx, done, findings).await?,
+            Effect::Looked(found) => findings::looked(tx, done, found).await?,
             Effect::Missing => {
                 missing(tx, done).await?;
                 let failure = Failure {
@@ -68,7 +72,13 @@ pub(super) async fn record(
             Effect::NotMade => not_applied.push(done),
         }
     }
-    let before = observe(tx, &observed).await?;
+    end_calls(
+        tx,
+        "call_id = null, call_action = null, call_deadline = null",
+        &not_ours,
+    )
+    .await?;
+    let before = observe(tx, &observed, How::Answered).await?;
     created(tx, &created_for).await?;
     end_calls(
         tx,
@@ -187,32 +197,43 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
     Ok(())
 }
 
+/// What shows an account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// The answer to a write.
+    Answered,
+    /// A look. If a call was open, Auth0 may still apply it after that.
+    Looked,
+}
+
 /// The accounts are as shown; their calls, whichever they were, are over. Of the metadata only the owned keys are kept: role
 /// and permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away). Gives
 /// what was known of them before, by user, without those that are not known.
-async fn observe(
+pub(super) async fn observe(
     tx: &Transaction<'_>,
     accounts: &[(&str, &Observed)],
+    how: How,
 ) -> Result<HashMap<String, Observed>, DbError> {
     if accounts.is_empty() {
         return Ok(HashMap::new());
     }
     let statement = tx
         .prepare_cached(
-            "update roster.accounts a set state = 'linked', email = o.email, email_verified = o.email_verified, name = o.name, blocked = o.blocked, \
+            "update roster.accounts a set state = 'linked', email = o.email, email_verified = o.email_verified, name = o.name, blocked = o.blocked, has_logged_in = o.has_logged_in, \
                 blocked_by_us = case when not o.blocked then false when a.call_action = 'block' then true else a.blocked_by_us end, \
                 removed_at = case when not o.blocked then null when a.call_action = 'block' and not a.blocked then now() else a.removed_at end, \
                 removal_released = case when a.call_action = 'block' then m.removal_verdict is not distinct from 'released' else a.removal_released end, \
                 app_metadata = roster.owned_part(o.app_metadata, array['role', 'permissions'], a.app_metadata, d.app_metadata), \
                 user_metadata = roster.owned_part(o.user_metadata, '{}', a.user_metadata, d.user_metadata), \
-                observed_at = now(), call_id = null, call_action = null, call_deadline = null \
-             from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[]) \
-                o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata) \
+                observed_at = now(), doubted_at = case when $10 and a.call_id is not null then now() else a.doubted_at end, \
+                call_id = null, call_action = null, call_deadline = null \
+             from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[], $9::boolean[]) \
+                o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata, has_logged_in) \
              join roster.mirror m on m.user_key = o.user_key \
              join roster.accounts b on b.auth0_user_id = o.auth0_user_id \
              left join roster.desired_users d on d.user_key = o.user_key \
              where a.auth0_user_id = o.auth0_user_id and a.user_key = o.user_key \
-             returning a.user_key, b.auth0_user_id, b.email, coalesce(b.email_verified, false), b.name, b.blocked, b.app_metadata, b.user_metadata",
+             returning a.user_key, b.auth0_user_id, b.email, coalesce(b.email_verified, false), b.name, b.blocked, b.app_metadata, b.user_metadata, b.has_logged_in",
         )
         .await?;
     let keys = column(accounts, |(key, _)| *key);
@@ -227,6 +248,7 @@ async fn observe(
     let user_metadata = column(accounts, |(_, seen)| {
         Value::Object(seen.user_metadata.clone())
     });
+    let logged_in = column(accounts, |(_, seen)| seen.has_logged_in);
     let rows = tx
         .query(
             &statement,
@@ -239,6 +261,8 @@ async fn observe(
                 &blocked,
                 &app_metadata,
                 &user_metadata,
+                &logged_in,
+                &(how == How::Looked),
             ],
         )
         .await?;
@@ -257,6 +281,7 @@ async fn observe(
                 blocked: row.get(5),
                 app_metadata: object(row.get(6)),
                 user_metadata: object(row.get(7)),
+                has_logged_in: row.get(8),
             };
             (row.get(0), before)
         })
@@ -281,7 +306,7 @@ async fn end_calls(tx: &Transaction<'_>, set: &str, done: &[&Done]) -> Result<()
 }
 
 /// A new account wants its first invitation; that of somebody who was there before Roster is staged.
-async fn created(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
+pub(super) async fn created(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
     if keys.is_empty() {
         return Ok(());
     }
@@ -324,86 +349,6 @@ async fn mail(tx: &Transaction<'_>, done: &Done, state: Option<&str>) -> Result<
     Ok(())
 }
 
-async fn looked(tx: &Transaction<'_>, done: &Done, found: &Findings) -> Result<(), DbError> {
-    let mut dispute = found.dispute;
-    if let Some(own) = &found.own {
-        let known = !observe(tx, &[(&done.user_key, own)]).await?.is_empty();
-        // It is there after all, and Roster made it: the create whose answer was lost had been applied.
-        if known {
-            let statement = tx
-                .prepare_cached(
-                    "select exists (select from roster.accounts a join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation \
-                     where a.auth0_user_id = $1 and a.origin = 'made' and m.invite_epoch = 0)",
-                )
-                .await?;
-            if tx
-                .query_one(&statement, &[&own.auth0_user_id])
-                .await?
-                .get(0)
-            {
-                created(tx, &[&done.user_key]).await?;
-            }
-        }
-    } else if let Some(id) = &done.auth0_user_id {
-        // Not there. One that we made is made again under its id while the row wants it; another is simply gone.
-        let statement = tx
-            .prepare_cached(
-                "update roster.accounts a set call_id = null, call_action = null, call_deadline = null, \
-                    state = case when a.origin = 'made' and a.incarnation = m.incarnation and d.user_key is not null then 'chosen' else 'gone' end, \
-                    blocked = false, blocked_by_us = false, observed_at = null, app_metadata = '{}', user_metadata = '{}' \
-                 from roster.mirror m left join roster.desired_users d on d.user_key = m.user_key \
-                 where a.auth0_user_id = $1 and m.user_key = a.user_key and a.user_key = $2",
-            )
-            .await?;
-        tx.execute(&statement, &[id, &done.user_key]).await?;
-    }
-    if let Some(adopted) = &found.adopt {
-        // An id that was chosen and never used gives way.
-        tx.execute(
-            "delete from roster.accounts a using roster.mirror m where m.user_key = $1 and a.user_key = $1 \
-             and a.incarnation = m.incarnation and a.state in ('chosen', 'missing') and a.origin <> 'further'",
-            &[&done.user_key],
-        )
-        .await?;
-        if !attach(tx, &done.user_key, adopted, "adopted").await? {
-            dispute = Some("account_of_another_user");
-        }
-    }
-    for further in &found.further {
-        attach(tx, &done.user_key, further, "further").await?;
-    }
-    if found.unexplained && dispute.is_none() {
-        return unexplained(tx, &done.user_key).await;
-    }
-    let statement = tx
-        .prepare_cached(
-            "update roster.mirror set look_wanted = $2::text is not null, conflict = conflict and $2::text is not null, disputed = $2, \
-                error_code = $2, error_class = case when $2::text is not null then 'conflict' end, error_detail = null, \
-                error_at = case when $2::text is not null then now() end, attempts = 0, next_attempt_at = null \
-             where user_key = $1",
-        )
-        .await?;
-    tx.execute(&statement, &[&done.user_key, &dispute]).await?;
-    Ok(())
-}
-
-/// Auth0 says that the account exists and shows nobody: the create is tried again with backoff, and a person is asked in the end.
-/// Each round counts two failures, the refusal and this.
-async fn unexplained(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError> {
-    let statement = tx
-        .prepare_cached(
-            "update roster.mirror m set look_wanted = over, conflict = over, disputed = case when over then $2 end, \
-                attempts = case when over then 0 else attempts + 1 end, error_code = $2, \
-                error_class = case when over then 'conflict' else 'transient' end, error_detail = null, error_at = now(), \
-                next_attempt_at = case when not over then now() + make_interval(secs => random() * least(300, power(2, least(attempts, 10)))) end \
-             from (select attempts >= $3 as over from roster.mirror where user_key = $1) tried where m.user_key = $1",
-        )
-        .await?;
-    tx.execute(&statement, &[&user_key, &UNEXPLAINED, &MOST_UNEXPLAINED])
-        .await?;
-    Ok(())
-}
-
 /// Auth0 does not find the account.
 async fn missing(tx: &Transaction<'_>, done: &Done) -> Result<(), DbError> {
     let statement = tx
@@ -413,32 +358,6 @@ async fn missing(tx: &Transaction<'_>, done: &Done) -> Result<(), DbError> {
         .await?;
     tx.execute(&statement, &[&done.auth0_user_id]).await?;
     Ok(())
-}
-
-/// Links an account; false if it is another user's.
-async fn attach(
-    tx: &Transaction<'_>,
-    user_key: &str,
-    observed: &Observed,
-    origin: &str,
-) -> Result<bool, DbError> {
-    let statement = tx
-        .prepare_cached(
-            "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state) \
-             select $2, m.user_key, m.incarnation, $3, 'linked' from roster.mirror m where m.user_key = $1 \
-             on conflict (auth0_user_id) do update set state = 'linked', user_key = excluded.user_key, incarnation = excluded.incarnation, \
-                origin = case when a.user_key = excluded.user_key then a.origin else excluded.origin end \
-             where a.user_key = $1 or a.state = 'gone' returning 1",
-        )
-        .await?;
-    let linked = tx
-        .query_opt(&statement, &[&user_key, &observed.auth0_user_id, &origin])
-        .await?
-        .is_some();
-    if linked {
-        observe(tx, &[(user_key, observed)]).await?;
-    }
-    Ok(linked)
 }
 
 async fn succeeded(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {

@@ -11,6 +11,8 @@
 
 mod account;
 mod binaries;
+mod outage;
+mod standby;
 mod watchdog;
 
 use std::{
@@ -18,7 +20,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -30,6 +32,7 @@ use nix::{
 use tempfile::TempDir;
 
 pub use binaries::Binaries;
+pub use outage::Stop;
 
 use account::Account;
 use watchdog::Watchdog;
@@ -53,6 +56,8 @@ pub struct Options {
     pub durable: bool,
     /// Further lines for `postgresql.conf`, such as `("max_prepared_transactions", "10")`.
     pub settings: Vec<(String, String)>,
+    /// Further variables in the server's environment, such as `TZ`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -68,10 +73,13 @@ impl Options {
 #[derive(Debug)]
 pub struct Cluster {
     // Fields are dropped in this order; `Drop` has stopped the server before.
-    server: Child,
+    /// None while it is halted.
+    server: Option<Child>,
     port: u16,
     password: String,
-    version: u32,
+    binaries: Binaries,
+    account: Account,
+    environment: Vec<(String, String)>,
     dir: TempDir,
     _watchdog: Watchdog,
 }
@@ -98,25 +106,42 @@ impl Cluster {
         let password = uuid::Uuid::new_v4().simple().to_string();
         initdb(&binaries, &account, dir.path(), &password)?;
         configure(dir.path(), options)?;
+        let mut cluster = Self {
+            server: None,
+            port: 0,
+            password,
+            binaries,
+            account,
+            environment: options.environment.clone(),
+            dir,
+            _watchdog: watchdog,
+        };
+        cluster.launch_somewhere()?;
+        Ok(cluster)
+    }
 
-        for attempt in 1.. {
-            let port = free_port()?;
-            match launch(&binaries, &account, dir.path(), port)? {
-                Launched::Running(server) => {
-                    return Ok(Self {
-                        server,
-                        port,
-                        password,
-                        version: binaries.version,
-                        dir,
-                        _watchdog: watchdog,
-                    });
-                }
-                Launched::PortTaken if attempt < PORT_TRIES => {}
-                Launched::PortTaken => break,
+    /// On the first free port that nobody takes before the server does.
+    fn launch_somewhere(&mut self) -> Result<()> {
+        for _ in 0..PORT_TRIES {
+            self.port = free_port()?;
+            if let Launched::Running(server) = launch(self.command(), self.dir.path())? {
+                self.server = Some(server);
+                return Ok(());
             }
         }
         bail!("no free port was found for a private PostgreSQL in {PORT_TRIES} tries")
+    }
+
+    /// What starts the server.
+    fn command(&self) -> Command {
+        let dir = self.dir.path();
+        let mut command = self.account.command(&self.binaries.postgres(), dir);
+        command
+            .arg("-D")
+            .arg(dir.join("data"))
+            .args(["-p", &self.port.to_string()])
+            .envs(self.environment.iter().cloned());
+        command
     }
 
     /// The connection string for a database over TCP, with the password: for people, programs and proxies.
@@ -143,12 +168,12 @@ impl Cluster {
 
     /// The server's major version.
     pub fn version(&self) -> u32 {
-        self.version
+        self.binaries.version
     }
 
-    /// The server's process id, for tests that stop and continue it.
-    pub fn pid(&self) -> u32 {
-        self.server.id()
+    /// The server's process id, for tests that stop and continue it; none while it is halted.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
     }
 
     /// Ends the server in an orderly way (within 15 s, the last of it by force) and removes its data.
@@ -158,6 +183,9 @@ impl Cluster {
     }
 
     fn stop_server(&mut self) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
         let steps = [
             (Signal::SIGINT, FAST_STOP_LIMIT),
             (Signal::SIGQUIT, IMMEDIATE_STOP_LIMIT),
@@ -165,9 +193,9 @@ impl Cluster {
         ];
         for (signal, limit) in steps {
             // Our own child that was not waited for yet: the number cannot belong to anybody else.
-            if matches!(self.server.try_wait(), Ok(None)) {
-                let _ = kill(pid_of(&self.server), signal);
-                let _ = wait_for(&mut self.server, limit);
+            if matches!(server.try_wait(), Ok(None)) {
+                let _ = kill(pid_of(&server), signal);
+                let _ = wait_for(&mut server, limit);
             }
         }
     }
@@ -235,29 +263,35 @@ fn initdb(binaries: &Binaries, account: &Account, dir: &Path, password: &str) ->
     }
 }
 
-/// Appends to `postgresql.conf`, where the last of equal settings counts.
+/// What a new server is set to.
 fn configure(dir: &Path, options: &Options) -> Result<()> {
-    let mut lines = vec![
-        ("listen_addresses".to_owned(), "127.0.0.1".to_owned()),
-        (
-            "unix_socket_directories".to_owned(),
-            dir.to_string_lossy().into_owned(),
-        ),
-        ("unix_socket_permissions".to_owned(), "0700".to_owned()),
-        ("logging_collector".to_owned(), "off".to_owned()),
+    let socket = dir.to_string_lossy();
+    let mut settings = vec![
+        ("listen_addresses", "127.0.0.1"),
+        ("unix_socket_directories", &socket),
+        ("unix_socket_permissions", "0700"),
+        ("logging_collector", "off"),
     ];
     if !options.durable {
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
-            lines.push((name.to_owned(), "off".to_owned()));
+            settings.push((name, "off"));
         }
     }
-    lines.extend(options.settings.iter().cloned());
-    let text: String = lines
-        .iter()
+    let further = options.settings.iter();
+    settings.extend(further.map(|(name, value)| (name.as_str(), value.as_str())));
+    append_settings(&dir.join("data"), settings)
+}
+
+/// Appends to `postgresql.conf`, where the last of equal settings counts.
+fn append_settings<'a>(
+    data: &Path,
+    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<()> {
+    let text: String = settings
+        .into_iter()
         .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
         .collect();
-
-    let path = dir.join("data/postgresql.conf");
+    let path = data.join("postgresql.conf");
     let mut conf = fs::read_to_string(&path)?;
     conf.push_str(&text);
     // Written in place: the file stays the server's own.
@@ -275,17 +309,13 @@ enum Launched {
     PortTaken,
 }
 
-fn launch(binaries: &Binaries, account: &Account, dir: &Path, port: u16) -> Result<Launched> {
+fn launch(mut command: Command, dir: &Path) -> Result<Launched> {
     let log = dir.join("server.log");
-    let mut server = account
-        .command(&binaries.postgres(), dir)
-        .arg("-D")
-        .arg(dir.join("data"))
-        .args(["-p", &port.to_string()])
+    let mut server = command
         .stdout(File::create(&log)?)
         .stderr(File::options().append(true).open(&log)?)
         .spawn()
-        .with_context(|| format!("could not run {}", binaries.postgres().display()))?;
+        .with_context(|| format!("could not run {}", command.get_program().display()))?;
 
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {

@@ -11,18 +11,32 @@ use super::{
     plan::{self, Call, Look},
 };
 use crate::{
-    auth0::{CallError, Client},
+    auth0::{CallError, Client, Patch, User},
     db::{
         begin::Begun,
         done::{Class, Done, Effect, Failure},
     },
+    user::Auth0UserId,
 };
 
-/// Makes the call that was begun and says what came of it. Ends within [`Client::longest_call`] (a look: two of them).
+/// A write is sent within this after it was begun, or not at all.
+const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to look whether an account is blocked already, before it is blocked.
+const LOOK_FIRST: Duration = Duration::from_secs(2);
+
+/// How long after it was begun a write has surely ended, as far as this process can tell.
+pub fn call_deadline(client: &Client) -> Duration {
+    SEND_WITHIN + client.longest_exchange()
+}
+
+/// Makes the call that was begun and says what came of it. A write ends within [`call_deadline`] after it was begun, a look within two
+/// [`Client::longest_call`].
 pub async fn apply(client: &Client, begun: Begun) -> Done {
     let span = tracing::debug_span!("apply", user.key = %begun.row.user_key, action = begun.row.action.as_str());
     let (started_at, clock) = (Timestamp::now(), Instant::now());
-    let client = client.correlated(&begun.call_id.to_string());
+    let client = client
+        .correlated(&begun.call_id.to_string())
+        .sending_by(begun.at + SEND_WITHIN);
     let (effect, status, detail) = match plan::call(&begun) {
         Ok(call) => match carry_out(&client, call).instrument(span).await {
             Ok((effect, status)) => (effect, Some(status), None),
@@ -85,7 +99,7 @@ async fn carry_out(client: &Client, call: Call) -> Result<(Effect, u16), CallErr
         Call::Look(look) => {
             let seen = look_at(client, &look).await?;
             (
-                Effect::Looked(outcome::of_look(&look, seen, client.connection())),
+                Effect::Looked(Box::new(outcome::of_look(&look, seen, client.connection()))),
                 200,
             )
         }
@@ -93,10 +107,13 @@ async fn carry_out(client: &Client, call: Call) -> Result<(Effect, u16), CallErr
             let user = client.create_user(&new).await?;
             (Effect::Observed(outcome::observed(&user)), 201)
         }
-        Call::Patch(id, patch) => {
-            let user = client.update_user(&id, &patch).await?;
-            (Effect::Observed(outcome::observed(&user)), 200)
+        Call::Block(id, patch) => {
+            if let Some(user) = is_blocked_already(client, &id).await {
+                return Ok((Effect::BlockedAlready(outcome::observed(&user)), 200));
+            }
+            (changed(client, &id, &patch).await?, 200)
         }
+        Call::Patch(id, patch) => (changed(client, &id, &patch).await?, 200),
         Call::Delete(id) => {
             client.delete_user(&id).await?;
             (Effect::Deleted, 204)
@@ -106,6 +123,24 @@ async fn carry_out(client: &Client, call: Call) -> Result<(Effect, u16), CallErr
             (Effect::Mailed, 200)
         }
     })
+}
+
+async fn changed(client: &Client, id: &Auth0UserId, patch: &Patch) -> Result<Effect, CallError> {
+    let user = client.update_user(id, patch).await?;
+    Ok(if user.id == *id {
+        Effect::Observed(outcome::observed(&user))
+    } else {
+        // It was linked into another account, which answered for it.
+        Effect::Missing
+    })
+}
+
+/// A ban that somebody else made since Auth0 was last looked at must not become Roster's own, which it would lift one day. Where that
+/// cannot be seen in time, the block is more urgent.
+async fn is_blocked_already(client: &Client, id: &Auth0UserId) -> Option<User> {
+    let look = tokio::time::timeout(LOOK_FIRST, client.user(id));
+    let user = look.await.ok()?.ok()??;
+    user.blocked.then_some(user)
 }
 
 async fn look_at(client: &Client, look: &Look) -> Result<Seen, CallError> {
@@ -118,7 +153,7 @@ async fn look_at(client: &Client, look: &Look) -> Result<Seen, CallError> {
         });
     }
     let by_email = match &look.email {
-        Some(email) if look.live => client.users_by_email(email).await?,
+        Some(email) if look.live || look.known => client.users_by_email(email).await?,
         _ => Vec::new(),
     };
     Ok(Seen {

@@ -12,7 +12,7 @@
 
 use serde_json::Value;
 
-use super::plan::Look;
+use super::plan::{Look, is_marked};
 use crate::{
     auth0::{CallError, User},
     db::{
@@ -79,10 +79,6 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
     if let Some(user) = seen.by_id {
         return by_id(look, user, connection);
     }
-    if !look.live {
-        return Findings::default();
-    }
-    // An account of ours may have been linked into another one, as a further identity of it.
     let ours = look.id.as_ref().and_then(|id| id.as_str().split_once('|'));
     let linked_away = seen.by_email.iter().find(|user| {
         ours.is_some_and(|(provider, bare)| {
@@ -92,10 +88,10 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
         })
     });
     if let Some(user) = linked_away.filter(|_| look.known) {
-        return Findings {
-            adopt: Some(observed(user)),
-            ..Findings::default()
-        };
+        return moved_into(user);
+    }
+    if !look.live {
+        return Findings::default();
     }
     let (here, elsewhere): (Vec<&User>, Vec<&User>) = seen
         .by_email
@@ -112,13 +108,17 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
         [] if claimed => (None, Some("claimed_account_missing")),
         [] => (None, None),
         [_] if claimed => (None, Some("claimed_account_differs")),
-        [one] if one.email_verified => (Some(observed(one)), None),
+        [one] if one.email_verified || is_marked(&one.app_metadata, &look.user_key) => {
+            (Some(observed(one)), None)
+        }
         [_] => (None, Some("account_unverified")),
         _ => (None, Some("accounts_double")),
     };
     Findings {
         own: None,
+        moved_into: None,
         unexplained: here.is_empty() && look.conflict,
+        made_before: was_made_before(look, adopt.as_ref()),
         adopt,
         further,
         dispute,
@@ -126,6 +126,9 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
 }
 
 fn by_id(look: &Look, user: User, connection: &str) -> Findings {
+    if look.known && look.id.as_ref() != Some(&user.id) {
+        return moved_into(&user);
+    }
     if look.known {
         return Findings {
             own: Some(observed(&user)),
@@ -135,8 +138,10 @@ fn by_id(look: &Look, user: User, connection: &str) -> Findings {
     // The row claims this id. It is believed where the account is in our connection and has the row's address.
     let same = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b));
     if user.in_connection(connection) && same(&user.email, &look.email) {
+        let adopt = Some(observed(&user));
         Findings {
-            adopt: Some(observed(&user)),
+            made_before: was_made_before(look, adopt.as_ref()),
+            adopt,
             ..Findings::default()
         }
     } else {
@@ -145,6 +150,19 @@ fn by_id(look: &Look, user: User, connection: &str) -> Findings {
             ..Findings::default()
         }
     }
+}
+
+/// An account of ours was linked into another one, as a further identity of it. Asked for by the old id, Auth0 may also show the new
+/// one (UNVERIFIED).
+fn moved_into(primary: &User) -> Findings {
+    Findings {
+        moved_into: Some(observed(primary)),
+        ..Findings::default()
+    }
+}
+
+fn was_made_before(look: &Look, adopted: Option<&Observed>) -> bool {
+    adopted.is_some_and(|account| is_marked(&account.app_metadata, &look.user_key))
 }
 
 /// The user as it is recorded. Permissions are a set, so they are kept in order.
@@ -161,6 +179,7 @@ pub fn observed(user: &User) -> Observed {
         email_verified: user.email_verified,
         name: user.name.clone(),
         blocked: user.blocked,
+        has_logged_in: user.logins_count.is_some_and(|count| count > 0),
         app_metadata,
         user_metadata: user.user_metadata.clone(),
     }

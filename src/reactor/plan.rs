@@ -11,6 +11,20 @@ use crate::{
     user::Auth0UserId,
 };
 
+/// The key in `app_metadata` of the accounts that Roster makes, and in it whom the account is for: `{"user_key": "17"}`. Where the ledgers are
+/// lost (a failover that lost the last commits, a schema made anew), it tells that the account is Roster's and was invited.
+const MARK: &str = "roster";
+
+/// Roster's mark on an account made for this user.
+fn mark(user_key: &str) -> Value {
+    serde_json::json!({"user_key": user_key})
+}
+
+/// Whether Roster once made the account with this `app_metadata` for this user.
+pub(super) fn is_marked(app_metadata: &Map<String, Value>, user_key: &str) -> bool {
+    app_metadata.get(MARK) == Some(&mark(user_key))
+}
+
 /// One call (or, for a look, a few reads) to Auth0.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -18,8 +32,10 @@ pub enum Call {
     Look(Look),
     /// `POST /users`.
     Create(NewUser),
-    /// `PATCH /users/{id}`: update, block, unblock, move aside.
+    /// `PATCH /users/{id}`: update, unblock, move aside.
     Patch(Auth0UserId, Patch),
+    /// The same that blocks, unless somebody else did.
+    Block(Auth0UserId, Patch),
     /// `DELETE /users/{id}`.
     Delete(Auth0UserId),
     /// `POST /dbconnections/change_password`.
@@ -29,6 +45,8 @@ pub enum Call {
 /// What a look starts from.
 #[derive(Clone, PartialEq)]
 pub struct Look {
+    /// Whom the account is for.
+    pub user_key: String,
     /// An account of ours, or the id that the row claims.
     pub id: Option<Auth0UserId>,
     /// Whether `id` is an account Roster knows, as opposed to a claim.
@@ -74,6 +92,7 @@ pub fn call(begun: &Begun) -> Result<Call, Incomplete> {
     let id = row.auth0_user_id.clone().map(Auth0UserId);
     Ok(match row.action {
         Action::Look => Call::Look(Look {
+            user_key: row.user_key.clone(),
             id,
             known: begun.known,
             email: row.email.clone(),
@@ -81,7 +100,10 @@ pub fn call(begun: &Begun) -> Result<Call, Incomplete> {
             conflict: begun.conflict,
         }),
         Action::Create => {
-            let patch = patch(row);
+            let mut patch = patch(row);
+            // A view that has a use of its own for the key keeps it.
+            let of_ours = patch.app_metadata.entry(MARK);
+            of_ours.or_insert_with(|| mark(&row.user_key));
             Call::Create(NewUser {
                 id: id.ok_or_else(|| lacks("an id"))?,
                 email: patch.email.ok_or_else(|| lacks("an address"))?,
@@ -98,7 +120,11 @@ pub fn call(begun: &Begun) -> Result<Call, Incomplete> {
             if patch.is_empty() {
                 return Err(lacks("changes"));
             }
-            Call::Patch(id.ok_or_else(|| lacks("an id"))?, patch)
+            let id = id.ok_or_else(|| lacks("an id"))?;
+            match row.action {
+                Action::Block => Call::Block(id, patch),
+                _ => Call::Patch(id, patch),
+            }
         }
         Action::Rekey => return Err(lacks("a call, by its nature")),
     })
@@ -195,7 +221,7 @@ mod tests {
         assert_eq!(new.name.as_deref(), Some("Ada"));
         assert_eq!(
             Value::Object(new.app_metadata),
-            json!({"permissions": ["paint:canvas"]})
+            json!({"permissions": ["paint:canvas"], "roster": {"user_key": "1"}})
         );
     }
 

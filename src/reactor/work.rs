@@ -24,7 +24,7 @@ use std::{
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinError, JoinSet},
-    time::{Instant, timeout},
+    time::{Instant, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -37,6 +37,7 @@ use crate::{
         mirror::{self, Claim},
         write_back,
     },
+    progress::{self, Part},
     telemetry::with_causes,
 };
 
@@ -50,7 +51,11 @@ const AHEAD: Duration = Duration::from_millis(50);
 const MOST_AHEAD: usize = 15;
 /// A call that was begun and did not get its turn for so long is not made: its deadline counts from when it was begun. The user is let
 /// go then, so that who comes first by now, such as a removal, does not wait for all who came before.
-pub const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+
+/// Of several turns, calls and write-backs at a time one ends within this: a turn is tried again for half a lease, and its statements end
+/// each after half a minute.
+const LONGEST_STEP: Duration = Duration::from_secs(150);
 
 /// The hand-over to the task that works.
 pub(super) struct Work {
@@ -83,6 +88,7 @@ impl Work {
         let pace = Arc::new(CallPace::default());
         let let_go = Arc::new(Notify::new());
         let desk = Desk {
+            part: reactor.progress.part("work", LONGEST_STEP),
             lines: Arc::new(Semaphore::new(reactor.workers)),
             reactor,
             stop,
@@ -109,7 +115,8 @@ impl Work {
         (self.workers * self.pace.calls_a_worker()).saturating_sub(self.users())
     }
 
-    fn users(&self) -> usize {
+    /// Users at work now.
+    pub(super) fn users(&self) -> usize {
         places(self.workers) - self.places.available_permits()
     }
 
@@ -180,6 +187,7 @@ impl CallPace {
 
 /// The task that works.
 struct Desk {
+    part: Part,
     reactor: Arc<Reactor>,
     /// Once cancelled no further call begins.
     stop: CancellationToken,
@@ -203,7 +211,14 @@ struct Turned {
 impl Desk {
     async fn run(mut self, mut claims: mpsc::UnboundedReceiver<Held>) {
         let mut open = true;
+        let mut idle = interval(progress::TICK);
         loop {
+            if self.turns.is_empty() && self.calls.is_empty() && self.write_backs.is_empty() {
+                self.part.step();
+                if !open && self.waiting.is_empty() && self.to_write_back.is_empty() {
+                    break;
+                }
+            }
             self.start_turns();
             self.start_write_back();
             tokio::select! {
@@ -217,12 +232,14 @@ impl Desk {
                     None => open = false,
                 },
                 Some(ended) = self.calls.join_next() => {
+                    self.part.step();
                     self.called(ended);
                     while let Some(ended) = self.calls.try_join_next() {
                         self.called(ended);
                     }
                 }
                 Some(turned) = self.turns.join_next() => {
+                    self.part.step();
                     let Turned { begun, over } = turned.unwrap_or_default();
                     for (held, begun) in begun {
                         self.start_call(held, begun);
@@ -230,8 +247,11 @@ impl Desk {
                     self.to_write_back.extend(over);
                     self.let_go.notify_one();
                 }
-                Some(_) = self.write_backs.join_next() => self.let_go.notify_one(),
-                else => break,
+                Some(_) = self.write_backs.join_next() => {
+                    self.part.step();
+                    self.let_go.notify_one();
+                }
+                _ = idle.tick() => {}
             }
         }
     }
@@ -349,8 +369,8 @@ impl Reactor {
         turned
     }
 
-    /// One turn, tried again for half a lease, so that a database that restarts loses no result and keeps nobody waiting who was
-    /// claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
+    /// One turn, tried again for half a lease, so that a database that restarts, or a table that somebody alters, loses no result and
+    /// keeps nobody waiting who was claimed. One user whom the database refuses holds up nobody else: a batch that is refused is halved until that one is alone.
     async fn turn(&self, batch: Batch, stop: &CancellationToken) -> Vec<Begun> {
         let until = Instant::now() + self.terms.lease / 2;
         let mut begun = Vec::new();
@@ -360,7 +380,11 @@ impl Reactor {
             let more = !stop.is_cancelled();
             match mirror::turn(&self.pool, &self.terms, claims, done, more).await {
                 Ok(calls) => begun.extend(calls),
-                Err(error) if error.server().is_some() && !error.is_unreachable() => {
+                Err(error)
+                    if error.server().is_some()
+                        && !error.is_unreachable()
+                        && !error.is_held_up() =>
+                {
                     match claims.as_slice() {
                         [claim] => self.set_aside(claim, &error).await,
                         _ => batches.extend(batch.halves()),

@@ -8,9 +8,11 @@ use crate::support::world::{ANSWERS, OTHER};
 const STORIES: &[&str] = &[
     "adoption::",
     "between::",
+    "blocks::",
     "control::",
     "faults::",
     "guard::",
+    "invitations::",
     "mirror::",
     "persons::",
     "rights::",

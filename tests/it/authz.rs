@@ -445,6 +445,20 @@ async fn probes_tell_what_is_missing() {
 }
 
 #[tokio::test]
+async fn access_ends_at_once_for_whom_the_guard_keeps_in_auth0() {
+    let server = Server::start().await.with_ada().await;
+    let token = server.issuer.token("auth0|ada");
+    assert_eq!(server.me(&token).await.status, 200);
+    server
+        .run("update roster.accounts set observed_at = now(); select roster.set_mode('enforce'); truncate users cascade; select roster.fold()")
+        .await;
+    let held = "select count(*) = 1 from roster.held";
+    let row = server.sql.query_one(held, &[]).await.expect(held);
+    assert!(row.get::<_, bool>(0), "Auth0 waits for a person");
+    assert_eq!(server.me(&token).await.status, 403);
+}
+
+#[tokio::test]
 async fn without_postgres_nobody_is_let_in() {
     let issuer = Issuer::start().await;
     let nowhere = Endpoint::parse("postgres://roster@127.0.0.1:1/nowhere").expect("an endpoint");

@@ -37,6 +37,7 @@ async fn sessions_of_a_pool_have_our_settings() {
     let settings = [
         ("jit", "off"),
         ("statement_timeout", "30s"),
+        ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
         ("search_path", "pg_catalog, pg_temp"),
         ("application_name", "roster"),
@@ -119,7 +120,7 @@ async fn a_stopped_cluster_leaves_neither_process_nor_directory() {
         .expect("the directory");
     let data = PathBuf::from(row.get::<_, &str>(0));
     assert!(data.is_dir());
-    let pid = cluster.pid();
+    let pid = cluster.pid().expect("a running server");
     cluster.stop().await;
     assert!(!data.parent().expect("a parent").exists());
     assert!(!runs(pid));

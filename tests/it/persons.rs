@@ -181,6 +181,31 @@ async fn two_people_may_exchange_their_addresses() {
 }
 
 #[tokio::test]
+async fn three_people_may_pass_their_addresses_round() {
+    let world = World::new().await;
+    let people = ["ann@example.test", "bea@example.test", "cyd@example.test"];
+    world.add(&people).await;
+    world.settle().await;
+    let ids = "select auth0_user_id from users order by id";
+    let ids = world.texts(ids).await;
+    world
+        .run(
+            "begin; update users set email = 'x' || email; \
+             update users set email = case id when 1 then 'bea' when 2 then 'cyd' else 'ann' end || '@example.test'; commit",
+        )
+        .await;
+    world.settle_in_time().await;
+    for (id, email) in ids.iter().zip([people[1], people[2], people[0]]) {
+        let user = world.tenant.account(email).await;
+        assert_eq!(user["user_id"], **id, "{email}");
+    }
+    assert_eq!(world.tenant.list("users").await.len(), 3);
+    // One of them had to step aside.
+    assert_eq!(world.tenant.patches().await.len(), 4);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn an_address_handed_on_waits_for_the_one_who_has_it() {
     let (world, ada) = with_ada().await;
     world
@@ -379,4 +404,113 @@ async fn an_account_deleted_in_auth0_is_made_again() {
         user["user_id"], ada["user_id"],
         "under the id that is linked"
     );
+}
+
+/// Somebody links Ada's account into the one she has with Google.
+async fn linked_away(world: &World, ada: &Value) -> Value {
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    let google = json!(world.tenant.has(google).await);
+    let into = format!("/api/v2/users/{}/identities", text(&google));
+    let secondary = json!({"provider": "auth0", "user_id": ada["user_id"]});
+    assert_eq!(world.tenant.post(&into, secondary).await, 201);
+    google
+}
+
+#[tokio::test]
+async fn an_account_linked_away_is_followed_to_where_it_went() {
+    let (world, ada) = with_ada().await;
+    let google = linked_away(&world, &ada).await;
+    world
+        .run("update users set role = 'Admin' where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(
+        by_id(&world, &google).await["app_metadata"]["role"],
+        "Admin"
+    );
+    assert_eq!(
+        world
+            .texts("select auth0_user_id from users where email = 'ada@example.test'")
+            .await,
+        [text(&google)]
+    );
+    // No second account beside it.
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    assert_eq!(world.tenant.list("mail").await.len(), 2);
+    world.run(DELETE_ADA).await;
+    world.settle_in_time().await;
+    assert_eq!(by_id(&world, &google).await["blocked"], true);
+}
+
+#[tokio::test]
+async fn whose_account_was_linked_away_before_the_removal_is_blocked_where_it_went() {
+    let (world, ada) = with_ada().await;
+    let google = linked_away(&world, &ada).await;
+    world.run(DELETE_ADA).await;
+    world.settle_in_time().await;
+    assert_eq!(by_id(&world, &google).await["blocked"], true);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_account_that_was_unlinked_is_left_alone_and_linked_again_it_is_followed() {
+    let (world, ada) = with_ada().await;
+    let id = text(&ada["user_id"]);
+    world.run(&format!("select roster.unlink('{id}')")).await;
+    world.run(DELETE_ADA).await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    assert_eq!(
+        by_id(&world, &ada["user_id"]).await["blocked"],
+        Value::Null,
+        "nobody's account is nobody's to block"
+    );
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    world
+        .run(&format!("select roster.link('ada@example.test', '{id}'); update users set role = 'Admin' where email = 'ada@example.test'"))
+        .await;
+    world.settle_in_time().await;
+    let user = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(user["app_metadata"]["role"], "Admin");
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_id_changed_by_hand_is_put_back_or_linked_by_a_person() {
+    let (world, ada) = with_ada().await;
+    let other =
+        json!({"user_id": "auth0|other", "email": "other@example.test", "email_verified": true});
+    world.tenant.has(other).await;
+    let change = "update users set auth0_user_id = 'auth0|other', role = 'Admin' where email = 'ada@example.test'";
+    world.run(change).await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    for id in [&ada["user_id"], &json!("auth0|other")] {
+        let role = &by_id(&world, id).await["app_metadata"]["role"];
+        assert_ne!(role, "Admin", "{id}");
+    }
+    assert_eq!(
+        world.problems().await,
+        ["id changed by hand auth0_user_id_disputed"]
+    );
+    // It is never the reason for not blocking whom the row blocks.
+    world
+        .run("update users set blocked = true where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(by_id(&world, &ada["user_id"]).await["blocked"], true);
+    world
+        .run(&format!(
+            "update users set auth0_user_id = '{}', blocked = false where email = 'ada@example.test'",
+            text(&ada["user_id"])
+        ))
+        .await;
+    world.settle_in_time().await;
+    let user = by_id(&world, &ada["user_id"]).await;
+    assert_eq!(user["app_metadata"]["role"], "Admin");
+    assert_eq!(user["blocked"], false);
+    assert_eq!(world.problems().await, Vec::<String>::new());
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 
 /// The unprivileged user that PostgreSQL insists on, if we are root.
+#[derive(Debug, Clone)]
 pub(super) struct Account(Option<User>);
 
 impl Account {

@@ -109,6 +109,15 @@ impl Binaries {
         self.dir.join("postgres")
     }
 
+    /// The program that copies a running server, for a standby: beside the server, or beside what that is a link to.
+    pub fn pg_basebackup(&self) -> PathBuf {
+        let beside = self.dir.join("pg_basebackup");
+        match fs::canonicalize(self.postgres()) {
+            Ok(server) if !beside.is_file() => server.with_file_name("pg_basebackup"),
+            _ => beside,
+        }
+    }
+
     /// `psql`, where the package put it beside the server.
     pub fn psql(&self) -> Option<PathBuf> {
         let path = self.dir.join("psql");

@@ -10,9 +10,11 @@
 //! found here is found in the program, and a step that changes in the program has to change here.
 //!
 //! Left out, since it is told in stories: other users (what two share is addresses and the guard), other persons under a key (so nobody
-//! returns and goes again between two folds) and takeovers, bans by others and deletions, the pace, pauses and modes, the sweep (here nothing is left for it to find), staged
-//! invitations, and what no step could tell apart: a fold or a turn that is undone has not happened yet. Nobody but the two workers
-//! changes Auth0. A call is over once its deadline has passed, since the program chooses it so; what a later one could do is shown.
+//! returns and goes again between two folds) and takeovers, bans by others and deletions, the pace, pauses and modes, the sweep (here
+//! nothing is left for it to find), staged invitations, and what no step could tell apart: a fold or a turn that is undone has not
+//! happened yet. Nobody but the two workers changes Auth0. A call is over once its deadline has passed, since the program chooses it so;
+//! what a later one could do is shown, and is why the sweep looks a second time. A second account with the address is taken for a dispute
+//! wherever it is met, since it must never come to that.
 //!
 //! That it converges is told of every state that can be reached, whatever faults would still be allowed: from it, steps that happen by
 //! themselves lead to the end (one such way is walked). Cycles are only those of waiting again for what has not come yet, so a run in

@@ -170,6 +170,7 @@ fn account(id: &str, connection: &str, verified: bool) -> User {
 
 fn look() -> Look {
     Look {
+        user_key: "17".into(),
         id: None,
         known: false,
         email: Some("Ada@example.test".into()),
@@ -225,6 +226,28 @@ fn a_verified_log_in_elsewhere_is_a_further_account_and_an_unverified_one_is_nob
 }
 
 #[test]
+fn an_account_with_rosters_own_mark_for_this_user_was_made_and_invited_before() {
+    for (marked_for, is_ours) in [("17", true), ("18", false)] {
+        let mut marked = account("auth0|1", HERE, false);
+        let mark = json!({"user_key": marked_for});
+        marked.app_metadata.insert("roster".into(), mark);
+        let claimed = Look {
+            id: Some("auth0|1".into()),
+            ..look()
+        };
+        let seen = Seen {
+            by_id: Some(marked.clone()),
+            by_email: vec![],
+        };
+        assert_eq!(of_look(&claimed, seen, HERE).made_before, is_ours);
+        let findings = of_look(&look(), found(vec![marked]), HERE);
+        assert_eq!(findings.adopt.is_some(), is_ours);
+        assert_eq!(findings.made_before, is_ours);
+        assert_eq!(findings.dispute.is_none(), is_ours);
+    }
+}
+
+#[test]
 fn a_conflict_that_nothing_explains_is_said_to_be_so_and_not_disputed_at_once() {
     let look = Look {
         conflict: true,
@@ -267,11 +290,6 @@ fn a_claimed_id_is_compared_and_never_believed() {
 
 #[test]
 fn an_account_of_ours_that_was_linked_into_another_is_followed_there() {
-    let known = Look {
-        id: Some("auth0|1".into()),
-        known: true,
-        ..look()
-    };
     let mut primary = account("google-oauth2|7", "google-oauth2", true);
     primary.identities.push(Identity {
         provider: "auth0".into(),
@@ -279,11 +297,27 @@ fn an_account_of_ours_that_was_linked_into_another_is_followed_there() {
         connection: HERE.into(),
         is_social: false,
     });
-    let findings = of_look(&known, found(vec![primary]), HERE);
-    assert_eq!(
-        findings.adopt.map(|a| a.auth0_user_id).as_deref(),
-        Some("google-oauth2|7")
-    );
+    let by_id = Seen {
+        by_id: Some(primary.clone()),
+        by_email: vec![],
+    };
+    // Also once the user is removed: who is to be blocked has another log-in now.
+    for live in [true, false] {
+        let known = Look {
+            id: Some("auth0|1".into()),
+            known: true,
+            live,
+            ..look()
+        };
+        for seen in [by_id.clone(), found(vec![primary.clone()])] {
+            let findings = of_look(&known, seen, HERE);
+            assert_eq!(findings.adopt, None);
+            assert_eq!(
+                findings.moved_into.map(|a| a.auth0_user_id).as_deref(),
+                Some("google-oauth2|7")
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The program on stage: it takes the model's steps, and is read (`reading`) as a state of the model.
 
+use std::time::Instant;
+
 use roster::{
     db::{
         begin::Begun,
@@ -214,6 +216,8 @@ impl Stage {
         if let Some((kind, more)) = fault {
             self.world.tenant.fault(route, kind, 1, more).await;
         }
+        // However long the walk took to come here: time stands still.
+        made.begun.at = Instant::now();
         let done = apply::apply(&self.world.reactor.client, made.begun.clone()).await;
         assert!(self.world.tenant.has_struck().await);
         made.done.get_or_insert(done);

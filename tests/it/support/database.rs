@@ -18,9 +18,31 @@ use tokio_postgres::{Client, error::SqlState};
 /// A database that only one test uses. It is dropped with the value, whoever is still connected.
 pub(crate) struct Database {
     name: String,
+    server: Server,
+}
+
+/// Where a database is.
+enum Server {
+    /// On the one server of the whole test program.
+    Shared,
+    /// On a server that a story may stop: its connection string, with one host or more.
+    Own(String),
 }
 
 impl Database {
+    /// The database that `url` names, made by `roster migrate` for this story alone on a server of its own.
+    pub(crate) async fn on_its_own(url: &str) -> Self {
+        let database = Self {
+            name: "postgres".to_owned(),
+            server: Server::Own(url.to_owned()),
+        };
+        let mut client = database.client().await;
+        roster::db::migrate::migrate(&mut client, false)
+            .await
+            .expect("a migrated database");
+        database
+    }
+
     /// A new, empty database.
     pub(crate) async fn empty() -> Self {
         Self::create("template0").await
@@ -57,19 +79,26 @@ impl Database {
             made = server.batch_execute(&create).await;
         }
         made.expect("a new database");
-        Self { name }
+        Self {
+            name,
+            server: Server::Shared,
+        }
     }
 
     /// The connection string: through the private socket where there is one, which connects fastest.
     pub(crate) fn url(&self) -> String {
-        server_url(&self.name)
+        match &self.server {
+            Server::Shared => server_url(&self.name),
+            Server::Own(url) => url.clone(),
+        }
     }
 
     /// The connection string over TCP, for stories with a proxy in between.
     pub(crate) fn tcp_url(&self) -> String {
-        match other_server() {
-            Some(url) => at_database(&url, &self.name),
-            None => cluster().url(&self.name),
+        match (&self.server, other_server()) {
+            (Server::Own(url), _) => url.clone(),
+            (Server::Shared, Some(url)) => at_database(&url, &self.name),
+            (Server::Shared, None) => cluster().url(&self.name),
         }
     }
 
@@ -98,6 +127,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if let Server::Own(_) = self.server {
+            return;
+        }
         let sql = format!("drop database if exists {} with (force)", self.name);
         // The test's own runtime may be at its end; nobody needs to wait for this one.
         std::thread::spawn(move || {

@@ -1,15 +1,12 @@
-//! A way to PostgreSQL that can be cut.
+//! A way to PostgreSQL that can be cut, or go silent.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::io;
 
 use roster::db::connect::Endpoint;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    sync::broadcast,
+    sync::watch,
 };
 
 use super::Database;
@@ -18,8 +15,16 @@ use super::Database;
 pub(crate) struct Proxy {
     port: u16,
     url: url::Url,
-    open: Arc<AtomicBool>,
-    cuts: broadcast::Sender<()>,
+    way: watch::Sender<Way>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Closed at once.
+    Cut,
+    /// Accepted, read, and neither passed on nor answered.
+    Silent,
 }
 
 impl Proxy {
@@ -31,48 +36,76 @@ impl Proxy {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let open = Arc::new(AtomicBool::new(true));
-        let (cuts, _) = broadcast::channel(1);
-        let (is_open, cut) = (open.clone(), cuts.clone());
+        let (way, ways) = watch::channel(Way::Open);
         tokio::spawn(async move {
-            while let Ok((mut from, _)) = listener.accept().await {
-                // Closed at once while the way is cut.
-                if is_open.load(Ordering::Relaxed) {
-                    let (target, mut cut) = (target.clone(), cut.subscribe());
-                    tokio::spawn(async move {
-                        let mut to = TcpStream::connect(target).await?;
-                        tokio::select! {
-                            _ = cut.recv() => Ok(()),
-                            ended = copy_bidirectional(&mut from, &mut to) => ended.map(drop),
-                        }
-                    });
-                }
+            while let Ok((from, _)) = listener.accept().await {
+                tokio::spawn(pass_on(from, target.clone(), ways.clone()));
             }
         });
-        Self {
-            port,
-            url,
-            open,
-            cuts,
-        }
+        Self { port, url, way }
     }
 
     /// The database by way of this proxy.
     pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::parse(&self.url()).expect("the same connection string on another port")
+    }
+
+    /// Its connection string.
+    pub(crate) fn url(&self) -> String {
         let mut url = self.url.clone();
         url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(self.port)).expect("a port");
-        Endpoint::parse(url.as_str()).expect("the same connection string on another port")
+        url.into()
     }
 
     /// Every connection ends, and new ones are closed.
     pub(crate) fn cut(&self) {
-        self.open.store(false, Ordering::Relaxed);
-        // Nobody connected is nobody to be cut off.
-        let _ = self.cuts.send(());
+        self.way.send_replace(Way::Cut);
     }
 
+    /// Whatever is said on any connection, old or new, is lost, and nobody hears of it: a peer that is gone without a word.
+    pub(crate) fn go_silent(&self) {
+        self.way.send_replace(Way::Silent);
+    }
+
+    /// New connections are passed on again. Those that fell silent stay so.
     pub(crate) fn restore(&self) {
-        self.open.store(true, Ordering::Relaxed);
+        self.way.send_replace(Way::Open);
+    }
+}
+
+async fn pass_on(
+    mut from: TcpStream,
+    target: (String, u16),
+    mut ways: watch::Receiver<Way>,
+) -> io::Result<()> {
+    let way = *ways.borrow_and_update();
+    let mut to = match way {
+        Way::Cut => return Ok(()),
+        Way::Silent => None,
+        Way::Open => {
+            let mut to = TcpStream::connect(target).await?;
+            tokio::select! {
+                changed = ways.wait_for(|way| *way != Way::Open) => match changed.map(|way| *way) {
+                    Ok(Way::Silent) => {}
+                    _ => return Ok(()),
+                },
+                ended = copy_bidirectional(&mut from, &mut to) => return ended.map(drop),
+            }
+            Some(to)
+        }
+    };
+    let (mut heard, mut answered) = ([0; 4096], [0; 4096]);
+    loop {
+        tokio::select! {
+            // Also when one side gives up, the other is not told.
+            read = from.read(&mut heard) => if read? == 0 { return std::future::pending().await },
+            read = async {
+                match &mut to {
+                    Some(to) => to.read(&mut answered).await,
+                    None => std::future::pending().await,
+                }
+            } => if read? == 0 { to = None },
+        }
     }
 }

@@ -5,6 +5,7 @@ use roster::{
     emulator,
     user::Auth0UserId,
 };
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -153,6 +154,21 @@ impl Tenant {
     /// Every fault has struck as often as it was to: the requests it was meant for have arrived.
     pub(crate) async fn has_struck(&self) -> bool {
         self.list("faults").await.is_empty()
+    }
+
+    /// Somebody else than Roster calls the Management API; gives the status.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> u16 {
+        let m2m = emulator::Options::default().m2m;
+        let grant = json!({
+            "grant_type": "client_credentials", "client_id": m2m.client_id, "client_secret": m2m.client_secret.expose_secret(),
+            "audience": format!("{}/api/v2/", self.url),
+        });
+        let post =
+            |path: &str, body: Value| self.http.post(format!("{}{path}", self.url)).json(&body);
+        let answer = post("/oauth/token", grant).send().await.expect("a token");
+        let token: Value = answer.json().await.expect("a token");
+        let call = post(path, body).bearer_auth(text(&token["access_token"]));
+        call.send().await.expect("an answer").status().as_u16()
     }
 
     /// Somebody else than Roster changes an account, at the dashboard or with a program of theirs.

@@ -6,7 +6,8 @@ use roster::{
     auth0,
     db::{changes, connect::Endpoint, mirror::Terms, reactors::Settings, write_back},
     emulator,
-    reactor::{LONGEST_QUEUE, Reactor},
+    progress::Progress,
+    reactor::{self, Reactor},
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -17,7 +18,7 @@ use super::Database;
 pub(crate) use super::tenant::{Tenant, client, text};
 
 /// How long a story waits for what must come. Only a failing one waits so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Set to [`OTHER`], this variable has every world's tenant give the other answer wherever Auth0 documents none.
 pub(crate) const ANSWERS: &str = "ROSTER_TEST_ANSWERS";
@@ -70,6 +71,19 @@ impl World {
         self.settle().await;
     }
 
+    /// A new session instead of [`World::sql`], which ends when its server does; as soon as there is one to be had.
+    pub(crate) async fn reconnect(&mut self) {
+        let ends = tokio::time::Instant::now() + PATIENCE;
+        let endpoint = self.database.endpoint().named("test");
+        self.sql = loop {
+            match endpoint.session().await {
+                Ok(session) => break session,
+                Err(error) if tokio::time::Instant::now() > ends => panic!("{error:?}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+    }
+
     /// Another reactor on the same database and tenant, such as one that was started after the first one died.
     pub(crate) async fn another(&self) -> Reactor {
         self.another_with(|_| {}).await
@@ -120,6 +134,20 @@ impl World {
     /// Waits until a query says true.
     pub(crate) async fn until(&self, query: &str) {
         eventually(query, async || self.says(query).await).await;
+    }
+
+    /// Waits until that loop listens, and has looked at what was there.
+    pub(crate) async fn listening(&self, running: &Running) {
+        self.until(&format!(
+            "select last_listen_at is not null and bell_heard_at is not null from roster.reactors where id = '{}'",
+            running.id
+        ))
+        .await;
+    }
+
+    /// Waits until the tenant has an account with this address.
+    pub(crate) async fn arrives(&self, email: &str) {
+        eventually(email, async || self.tenant.user(email).await.is_some()).await;
     }
 
     /// The reactor folds and works until nothing is due now.
@@ -191,6 +219,7 @@ impl World {
         reactor.pool = endpoint.pool(8);
         reactor.poll_interval = Duration::from_secs(3600);
         reactor.sweep_every = Duration::from_secs(3600);
+        reactor.progress = Progress::default();
         change(&mut reactor);
         let (id, stop) = (reactor.terms.reactor, CancellationToken::new());
         let stopped = stop.clone();
@@ -250,7 +279,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         terms: Terms {
             reactor: Uuid::new_v4(),
             lease: Duration::from_secs(60),
-            call_deadline: LONGEST_QUEUE + client.longest_call(),
+            call_deadline: reactor::call_deadline(&client),
             invitations_per_minute: 1000,
         },
         settings: Settings {
@@ -270,5 +299,6 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         sweep_every: Duration::from_secs(300),
         history_keep: Duration::from_secs(3600),
         workers: 16,
+        progress: Progress::default(),
     }
 }

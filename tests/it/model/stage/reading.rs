@@ -213,6 +213,6 @@ fn told_by(done: &Done) -> Option<Answer> {
         }) => Answer::Lost,
         Effect::Failed(_) if done.status.is_none() => Answer::Lost,
         Effect::Failed(_) => Answer::Refused,
-        Effect::Deleted => return None,
+        Effect::BlockedAlready(_) | Effect::Deleted => return None,
     })
 }
