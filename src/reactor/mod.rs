@@ -19,6 +19,8 @@
 
 pub mod apply;
 mod looks;
+#[cfg(test)]
+mod model;
 pub mod outcome;
 pub mod plan;
 mod work;

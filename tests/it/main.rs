@@ -24,6 +24,7 @@ mod kills;
 mod lanes;
 mod migrations;
 mod mirror;
+mod model;
 mod persons;
 mod plan;
 mod poolers;
