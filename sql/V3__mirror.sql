@@ -23,6 +23,7 @@ create table roster.mirror (
     next_attempt_at timestamptz,
     lease_by uuid,
     lease_until timestamptz,
+    claim_id uuid,
     error_code text,
     error_class text constraint mirror_error_class_is_known check (error_class in ('throttled', 'transient', 'data', 'config', 'conflict')),
     error_detail text,
@@ -52,6 +53,8 @@ comment on column roster.mirror.conflict is 'Auth0 said that the account exists 
 comment on column roster.mirror.generation is 'Raised by every change; a result is final only for the generation it was claimed at.';
 comment on column roster.mirror.due is 'The reactor has to look at this user.';
 comment on column roster.mirror.lease_by is 'The reactor that is at it. Null: nobody.';
+comment on column roster.mirror.claim_id is
+    'The claim that lease_by last took this user with; only its results are recorded while the lease lasts. Null: never claimed.';
 comment on column roster.mirror.error_code is 'Stable code of the last failure. Null: none since the last success.';
 comment on column roster.mirror.disputed is 'Why a person has to decide (roster.link). Null: nothing is disputed.';
 comment on column roster.mirror.removal_verdict is 'What a person said of a held removal: released, or kept until the row changes again.';
@@ -81,6 +84,7 @@ create table roster.accounts (
     call_id uuid,
     call_action text,
     call_deadline timestamptz,
+    doubted_at timestamptz,
     created_at timestamptz not null default now(),
     constraint accounts_call_is_whole check ((call_id is null) = (call_action is null) and (call_id is null) = (call_deadline is null)),
     constraint accounts_metadata_are_objects check (jsonb_typeof(app_metadata) = 'object' and jsonb_typeof(user_metadata) = 'object')
@@ -95,6 +99,8 @@ create index accounts_by_email on roster.accounts (lower(email)) where state <> 
 -- Serves the removal guard: removals done in its window.
 create index accounts_by_removal on roster.accounts (removed_at) where removed_at is not null;
 
+-- Serves the sweep: who is to be looked at once more.
+create index accounts_in_doubt on roster.accounts (doubted_at) where doubted_at is not null;
 -- Serves fold: which change is Roster's own writing back of the id.
 create index accounts_by_write_back on roster.accounts (written_back_txid) where written_back_txid is not null;
 
@@ -112,8 +118,11 @@ comment on column roster.accounts.removal_released is 'That removal had been rel
 comment on column roster.accounts.written_back_txid is
     'The transaction in which Roster last wrote this id into the application''s table; fold takes that change for no news of the user. Null: never.';
 comment on column roster.accounts.call_id is 'A call to Auth0 whose end is not recorded; after call_deadline the account is looked at. Null: none.';
+comment on column roster.accounts.doubted_at is
+    'When a call ended without an answer: Auth0 may still apply it, so the sweep looks once more a little later. Null: nothing is in doubt.';
 comment on index roster.accounts_one_primary is 'At most one account of a person is the primary one.';
 comment on index roster.accounts_by_user is 'Serves the planner: all accounts of a key.';
 comment on index roster.accounts_by_email is 'Serves the question who of ours holds an address.';
 comment on index roster.accounts_by_removal is 'Serves the removal guard.';
+comment on index roster.accounts_in_doubt is 'Serves the sweep: who is to be looked at once more.';
 comment on index roster.accounts_by_write_back is 'Serves fold: which change is Roster''s own.';

@@ -41,6 +41,7 @@ create table roster.reactors (
     version text not null,
     started_at timestamptz not null default now(),
     heartbeat_at timestamptz not null default now(),
+    beating_since timestamptz not null default now(),
     last_listen_at timestamptz,
     last_sweep_at timestamptz,
     bell_heard_at timestamptz,
@@ -51,6 +52,7 @@ create table roster.reactors (
 );
 
 comment on table roster.reactors is 'Each reactor''s heartbeat, last LISTEN, last sweep and what is left of Auth0''s rate limit.';
+comment on column roster.reactors.beating_since is 'Since when its heartbeats came without a gap: so long it was there to notice that another one fell silent.';
 comment on column roster.reactors.bell_heard_at is 'When its own test notification last came back.';
 comment on column roster.reactors.bell_deaf is 'Its test notification did not come back: a pooler may stand between. It polls all the same.';
 comment on column roster.reactors.settings is 'What it would write to roster.settings; two different sets are shown in roster.problems.';

@@ -15,6 +15,8 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp::Filter;
 
+use crate::progress::{self, Part, Progress};
+
 /// What one listening socket grants its clients.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -72,18 +74,41 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let part = Progress::default().part("server", Duration::MAX);
+    serve_watched(listener, service, limits, part, stop).await;
+}
+
+/// As [`serve`], telling `part` that it gets on: with each connection that is accepted, and each second.
+pub async fn serve_watched<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    part: Part,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let room = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
+    let mut idle = tokio::time::interval(progress::TICK);
     loop {
+        part.step();
+        let next = async {
+            let permit = room.clone().acquire_owned().await;
+            let permit = permit.expect("the semaphore is never closed");
+            let accepted = listener.accept().await;
+            accepted.map(|(socket, _)| (socket, permit))
+        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            permit = room.clone().acquire_owned() => {
-                let permit = permit.expect("the semaphore is never closed");
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    accepted = listener.accept() => accepted.map(|(socket, _)| (socket, permit)),
-                }
-            }
+            accepted = next => accepted,
+            // All places taken, or nobody there: both are well.
+            _ = idle.tick() => continue,
         };
         let (socket, permit) = match accepted {
             Ok(accepted) => accepted,
@@ -112,7 +137,7 @@ where
             let _ = connection.await;
         });
     }
-    drop(listener);
+    drop((listener, part));
     connections.close();
     if tokio::time::timeout(limits.drain, connections.wait())
         .await

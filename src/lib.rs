@@ -32,6 +32,8 @@ pub mod service;
 
 pub mod config;
 pub mod http;
+pub mod progress;
+pub mod supervision;
 pub mod telemetry;
 
 pub mod emulator;

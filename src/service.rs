@@ -22,9 +22,15 @@ use crate::{
         reactors,
     },
     http,
-    reactor::{LONGEST_QUEUE, Reactor, apply::LOOK_FIRST},
+    progress::Progress,
+    reactor::{self, Reactor},
     telemetry::Metrics,
 };
+
+/// What a call waits at most for one of the workers, and a little more.
+const LONGEST_LINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// An accept loop that waits for nobody comes round in a second.
+const LONGEST_STEP: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,13 +110,14 @@ impl Ways {
     }
 }
 
-/// Runs until `stop`. `ready` is told the server's address (none for the reactor alone) once everything stands.
+/// Runs until `stop`; whether every part gets on is told to `progress`. `ready` is told the server's address (none for the reactor alone) once everything stands.
 ///
 /// # Errors
 /// [`ServiceError`], all of them before anything runs.
 pub async fn run(
     config: &Config,
     part: Part,
+    progress: Progress,
     ready: oneshot::Sender<Option<SocketAddr>>,
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
@@ -119,7 +126,7 @@ pub async fn run(
     let pool = pool(&ways, config.database()?.pool_size).await?;
     let reactor = match part {
         Part::Server => None,
-        _ => Some(reactor(config, pool.clone())?),
+        _ => Some(reactor(config, pool.clone(), progress.clone())?),
     };
     let authz = match part {
         Part::Reactor => None,
@@ -169,15 +176,24 @@ pub async fn run(
             let (keys, keys_stop) = (authz.clone(), stop.clone());
             let fresh = tokio::spawn(async move { keys.keep_fresh(keys_stop).await });
             let service = http::warp_service(authz::routes(authz));
-            http::serve(listener, service, http::Limits::default(), stop.clone()).await;
+            let part = progress.part("server", LONGEST_STEP);
+            let (limits, stop) = (http::Limits::default(), stop.clone());
+            http::serve_watched(listener, service, limits, part, stop).await;
             let _ = fresh.await;
         } else {
             stop.cancelled().await;
         }
         stop.cancel();
     };
-    let _ = ready.send(bound);
-    let (mirrored, ()) = tokio::join!(mirror, server);
+    let telling = async {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = progress.begun() => drop(ready.send(bound)),
+        }
+    };
+    // In this order: each makes its parts known when it is first asked, before anybody waits for them to begin.
+    let (mirrored, (), ()) = tokio::join!(biased; mirror, server, telling);
     Ok(mirrored?)
 }
 
@@ -213,7 +229,7 @@ pub fn client(config: &Config) -> Result<auth0::Client, ServiceError> {
     })?)
 }
 
-fn reactor(config: &Config, pool: Pool) -> Result<Reactor, ServiceError> {
+fn reactor(config: &Config, pool: Pool, progress: Progress) -> Result<Reactor, ServiceError> {
     let client = client(config)?;
     let auth0 = config.auth0()?;
     let config::Guard {
@@ -240,13 +256,16 @@ fn reactor(config: &Config, pool: Pool) -> Result<Reactor, ServiceError> {
             InvitationSend::Nothing => "none".to_owned(),
         },
     };
-    let call_deadline = LONGEST_QUEUE + LOOK_FIRST + client.longest_call();
+    let call_deadline = reactor::call_deadline(&client);
     Ok(Reactor {
         pool,
         terms: Terms {
             reactor: Uuid::new_v4(),
-            // A look is two calls; a lease must outlast what its worker does between two turns.
-            lease: config.reactor.lease.max(call_deadline * 2),
+            // A lease must outlast what its worker does between two turns: at most the two calls of a look, and the wait for them.
+            lease: config
+                .reactor
+                .lease
+                .max(LONGEST_LINE + client.longest_call() * 2),
             call_deadline,
             invitations_per_minute: config.invitation.per_minute,
         },
@@ -256,5 +275,6 @@ fn reactor(config: &Config, pool: Pool) -> Result<Reactor, ServiceError> {
         sweep_every: config.sweep.every,
         history_keep: config.history.keep,
         workers: config.reactor.workers,
+        progress,
     })
 }

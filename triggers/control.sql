@@ -87,7 +87,8 @@ begin
 end
 $function$;
 
-comment on function roster.pause(text) is 'Stops all calls to Auth0, between two calls, until roster.resume(). Capture and authorization go on.';
+comment on function roster.pause(text) is
+    'Stops all calls to Auth0, between two calls, until roster.resume(); what was begun before goes out within ten seconds. Capture and authorization go on.';
 
 create or replace function roster.resume() returns void
     language plpgsql security definer

@@ -13,7 +13,8 @@ create or replace function roster.fold(batch integer default 500, out folded int
 as $function$
 declare
     ids bigint[];
-    mass constant integer := 200; -- a statement that concerns more users than this goes to the bulk lane; whom it brings is invited on demand
+    -- A statement that concerns more users than this goes to the bulk lane; more new ones in a transaction are invited on demand.
+    mass constant integer := 200;
 begin
     folded := 0;
     looked_at_everybody := false;
@@ -33,12 +34,20 @@ begin
     )
     with change as materialized (
         -- The number of keys is read once here: asked beside unnest() it would be read out of the whole array for each of them.
-        select c.*, cardinality(c.user_keys) > mass as is_mass from roster.changes c
+        select c.*, cardinality(c.user_keys) > mass as is_mass, coalesce(brought.users > mass, false) as brings_a_bulk
+        from roster.changes c
+        -- In one statement or in many: whoever loads many people does it in one transaction.
+        left join (
+            select whole.txid, sum(cardinality(case when whole.op = 'insert' then whole.user_keys else whole.keys_added end)) as users
+            from roster.changes whole
+            where whole.of_users and whole.txid in (select part.txid from roster.changes part where part.id = any (ids))
+            group by whole.txid
+        ) brought on brought.txid = c.txid
         -- That Roster itself wrote an id back is no news.
         where c.id = any (ids) and not exists (select from roster.accounts a where a.written_back_txid = c.txid)
     ),
     event as (
-        select c.id, c.op, c.txid, c.changed_at, k.user_key, 'added' as kind, null as removed_by, c.is_mass
+        select c.id, c.op, c.txid, c.changed_at, k.user_key, 'added' as kind, null as removed_by, c.brings_a_bulk
         from change c cross join unnest(case when c.op = 'insert' then c.user_keys else c.keys_added end) k (user_key)
         where c.of_users
         union all
@@ -66,7 +75,7 @@ begin
     turned as (
         select user_key,
             bool_or(kind = 'added' and kind_before = 'removed' and txid_before <> txid) as came_back,
-            bool_or(kind = 'added' and is_mass) as came_in_mass,
+            bool_or(kind = 'added' and brings_a_bulk) as came_in_bulk,
             max(kind) filter (where from_the_end = 1) as last_kind,
             max(txid::text) filter (where from_the_end = 1) as last_txid,
             max(changed_at) filter (where from_the_end = 1) as last_at,
@@ -97,7 +106,7 @@ begin
     ),
     seen as (
         select n.user_key, n.in_mass, n.since, old.user_key is null as is_new, d.user_key is not null as is_desired, d.blocked,
-            later.user_key is not null as more_comes, coalesce(t.came_in_mass, false) as came_in_mass,
+            later.user_key is not null as more_comes, coalesce(t.came_in_bulk, false) as came_in_bulk,
             lower(d.email) as row_email, old.email as old_email, n.is_news, t.last_kind,
             case when not n.is_news then old.removal_verdict end as removal_verdict,
             -- Outside the view's scope it cannot be told from its address, so it counts as another.
@@ -138,7 +147,7 @@ begin
         case when s.removed_by is not null then s.removed_at end,
         s.removal_verdict,
         case when s.is_doubled then 'key_doubled' end,
-        (s.is_new or coalesce(s.is_another_person, false)) and (settings.mode = 'observe' or s.came_in_mass),
+        (s.is_new or coalesce(s.is_another_person, false)) and (settings.mode = 'observe' or s.came_in_bulk),
         s.is_new and settings.mode = 'observe',
         case
             when not s.is_desired or s.blocked or s.is_another_person then 'removal'

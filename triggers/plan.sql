@@ -187,7 +187,7 @@ cross join lateral (
         when not live.live then
             case
                 when not a.blocked then 'block'
-                when claimant.has_an_account and a.blocked_by_us and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
+                when claimant.has_an_account and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
                 when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'
             end
         when d.blocked and not a.blocked then 'block'
@@ -380,7 +380,7 @@ select
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'
-        when p.waits_for is not null or p.next_attempt_at > now() or p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true) then 'waiting'
+        when p.waits_for is not null or p.next_attempt_at > now() or lease.holds then 'waiting'
         else 'due'
     end as state,
     p.lane,
@@ -391,7 +391,7 @@ select
         p.waits_for,
         p.reason,
         case when p.next_attempt_at > now() then format('tried again later after %s', p.error_code) end,
-        case when p.lease_until > now() then 'a reactor is at it' end,
+        case when lease.holds then 'a reactor is at it' end,
         case
             when s.paused_at is not null then 'paused: ' || s.pause_reason
             when s.mode = 'observe' and p.action not in ('look', 'link', 'rekey') then 'the mode is observe'
@@ -406,9 +406,22 @@ from (
     select * from roster.plan_of_invitations
 ) p
 cross join roster.settings s
+-- One's own lease is none.
+cross join lateral (
+    select case
+        when p.lease_until > now() and p.lease_by::text is distinct from current_setting('roster.reactor', true)
+            then p.lease_by not in (select g.id from roster.reactors_gone g)
+        else false
+    end as holds
+    offset 0
+) lease
 cross join lateral (
     select case when p.is_removal and p.removal_verdict is distinct from 'released' then case
         when p.removed_by = 'truncate' then 'the users table was truncated'
+        -- Not folded yet, so it stands with nobody's row.
+        when p.removed_by is null and exists (
+            select from roster.changes c where c.folded_at is null and c.of_users and c.op = 'truncate'
+        ) then 'the users table was truncated'
         when lower(p.email) = any (s.guard_protected) or p.user_key = any (s.guard_protected) then 'this user is protected'
         when p.removed_role = s.guard_admin_role
             and (select roster.admins_left()) < s.guard_min_admins

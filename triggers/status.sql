@@ -18,6 +18,17 @@ where p.state = 'held' and p.user_key = any (array(
 
 comment on view roster.held is 'Removals that wait for a person: roster.release_held(''all'' or a user), roster.discard_held(…).';
 
+-- The slower of what was achieved and what the limit allows in the long run, since a burst does not last.
+create or replace function roster.time_left(pending bigint, done bigint, seconds double precision, per_second double precision) returns interval
+    language sql immutable parallel safe
+return case
+    when pending = 0 then interval '0'
+    else make_interval(secs => pending / least(nullif(done, 0) / seconds, nullif(per_second, 0)))
+end;
+
+comment on function roster.time_left(bigint, bigint, double precision, double precision) is
+    'How long so many users take, of whom so many were done in so many seconds, when so many calls a second are allowed. Null: nothing tells.';
+
 create or replace view roster.status as
 select
     s.mode,
@@ -37,21 +48,37 @@ select
     (select count(*) from roster.mirror where disputed is not null) as disputed,
     (select count(*) from roster.mirror where error_class in ('transient', 'throttled', 'config', 'conflict')) as failing,
     (select count(*) from roster.invitations where state = 'staged') as invitations_staged,
-    (select count(*) from roster.reactors where stopped_at is null and heartbeat_at > now() - interval '1 minute') as reactors,
+    (select count(*) from roster.reactors where stopped_at is null and heartbeat_at >= now() - roster.heartbeat_patience()) as reactors,
     (select max(last_listen_at) from roster.reactors where stopped_at is null) as last_listen_at,
     (select max(last_sweep_at) from roster.reactors) as last_sweep_at,
     (select coalesce(bool_or(bell_deaf), false) from roster.reactors where stopped_at is null and heartbeat_at > now() - interval '1 minute') as bell_deaf,
     (select budget from roster.reactors where stopped_at is null order by heartbeat_at desc limit 1) as budget,
-    -- From what was done in the last five minutes: how long the backlog takes at that rate.
-    (select case when done.number > 0 then make_interval(secs => (select count(*) from roster.mirror where due) * 300.0 / done.number) end
-        from (select count(*) as number from roster.attempts where code = 'ok' and started_at > now() - interval '5 minutes') done
-    ) as eta
-from roster.settings s;
+    case when s.paused_at is null then roster.time_left((select count(*) from roster.mirror where due), pace.done, pace.seconds, pace.per_second) end as eta,
+    case
+        when s.paused_at is not null or not exists (select from roster.mirror where due) then null
+        when pace.done > 0 and coalesce(pace.done / pace.seconds <= pace.per_second, true)
+            then format('the pace of the last %s s: %s users', round(pace.seconds), pace.done)
+        when pace.per_second > 0 then format('Auth0''s limit: %s calls a second are Roster''s', round(pace.per_second::numeric, 2))
+    end as eta_from
+from roster.settings s
+cross join lateral (
+    -- From the first call of the last minute on: what was before it is no part of this pace.
+    select count(distinct d.user_key) as done, greatest(1, extract(epoch from now() - min(d.started_at)))::double precision as seconds,
+        (
+            select (b.class ->> 'per_second')::double precision
+            from roster.reactors r cross join jsonb_array_elements(r.budget) b (class)
+            where r.stopped_at is null and b.class ->> 'class' = 'write_users'
+            order by r.heartbeat_at desc limit 1
+        ) as per_second
+    from roster.attempts d where d.code = 'ok' and d.started_at > now() - interval '1 minute'
+) pace;
 
 comment on view roster.status is 'Everything an operator asks first, in one row.';
 comment on column roster.status.mode_was_chosen is 'False: nobody chose a mode yet, so Roster only observes. select roster.set_mode(''enforce'');';
 comment on column roster.status.pending is 'Users the reactor still has to look at.';
-comment on column roster.status.eta is 'How long the backlog takes at the rate of the last five minutes. Null: nothing was done in them.';
+comment on column roster.status.eta is
+    'How long the users still to be looked at take at the pace named in eta_from; waits for a retry or for the pace of mails not counted. Null: nothing tells.';
+comment on column roster.status.eta_from is 'What eta is computed from: users done in the last minute, or, where that is slower, the calls Auth0 allows in the long run.';
 
 -- In two halves, so that a filter on key or address reaches the indexes of each.
 create or replace view roster.user_sync as

@@ -1,8 +1,8 @@
 -- Sweep: the whole plan is read, and whoever has something to do is made due. It finds what no trigger saw.
 --
 -- Guarantees: users that nobody saw being inserted (a widened view, a disabled trigger) become baseline: they are looked at in Auth0
--- before anything is created, and their invitations are staged. A user who is due already is left alone. During a pause those count whom
--- the pause holds up, so that its end need not look at everybody.
+-- before anything is created, and their invitations are staged. An account that was in doubt is looked at again. A user who is due
+-- already is left alone. During a pause those count whom the pause holds up, so that its end need not look at everybody.
 create or replace function roster.sweep(out made_due integer)
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -41,6 +41,18 @@ begin
     from roster.mirror o left join doubled x on x.user_key = o.user_key
     where m.user_key = o.user_key
         and case when x.user_key is null then o.disputed = 'key_doubled' else o.disputed is null end;
+
+    -- A call whose end nobody saw may be applied after the look that was to tell: looked at once more when that cannot be any longer.
+    -- Who is at work is left for the next time, so that nobody waits.
+    with quiet as (
+        select m.user_key
+        from roster.mirror m join roster.accounts a on a.user_key = m.user_key
+        where a.doubted_at < now() - interval '1 minute' and not m.due
+        for update of m skip locked
+    )
+    update roster.accounts a set observed_at = null, doubted_at = null
+    from quiet
+    where a.user_key = quiet.user_key and a.doubted_at < now() - interval '1 minute' and a.call_id is null and a.state = 'linked';
 
     with wanted as (
         select p.user_key, min(p.lane::roster.lane) as lane

@@ -104,6 +104,20 @@ impl Emulator {
         Ok(self.http.get(url).send().await?.json().await?)
     }
 
+    /// Has requests fail as `POST /_emulator/faults` says.
+    pub(crate) async fn fault(&self, fault: Value) -> Result<()> {
+        let url = format!("{}/_emulator/faults", self.url);
+        let answer = self.http.post(url).json(&fault).send().await?;
+        answer.error_for_status()?;
+        Ok(())
+    }
+
+    /// The faults that have not struck yet.
+    pub(crate) async fn faults(&self) -> Result<Vec<Value>> {
+        let url = format!("{}/_emulator/faults", self.url);
+        Ok(self.http.get(url).send().await?.json().await?)
+    }
+
     pub(crate) async fn forget_requests(&self) -> Result<()> {
         let url = format!("{}/_emulator/requests", self.url);
         self.http.delete(url).send().await?.error_for_status()?;

@@ -97,6 +97,21 @@ impl Bucket {
         self.limit().map(|_| self.level_at(now) as u32)
     }
 
+    /// Calls a second that go on for ever, of our share of the limit.
+    pub(super) fn sustained(&self) -> Option<f64> {
+        self.limit().map(|_| self.rate * self.share)
+    }
+
+    /// Whether an answer or a refusal came yet.
+    pub(super) fn is_tried(&self) -> bool {
+        self.learnt_from > 0
+    }
+
+    /// Calls that were taken and have not ended.
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
     /// How long until the bucket is full.
     pub(super) fn full_in(&self, now: Instant) -> Option<Duration> {
         let limit = self.limit()?;

@@ -39,6 +39,8 @@ pub(super) struct Call<'a> {
     /// Longest answer in bytes.
     limit: usize,
     correlation: String,
+    /// After this it is not sent any more.
+    send_by: Option<Instant>,
 }
 
 impl<'a> Call<'a> {
@@ -60,6 +62,7 @@ impl<'a> Call<'a> {
             class,
             limit: USER_LIMIT,
             correlation: Uuid::new_v4().to_string(),
+            send_by: None,
         }
     }
 
@@ -109,6 +112,17 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Is not sent any more after this.
+    pub(super) fn sending_by(mut self, at: Option<Instant>) -> Self {
+        self.send_by = at;
+        self
+    }
+
+    /// The earlier one of `at` and the moment after which it is not sent any more.
+    fn or_send_by(&self, at: Instant) -> Instant {
+        self.send_by.map_or(at, |send_by| at.min(send_by))
+    }
+
     /// What Auth0 would surely refuse, refused without asking, with Auth0's code.
     pub(super) fn refused_here(&self, code: &str, words: &str) -> CallError {
         CallError::Refused {
@@ -149,6 +163,11 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The time in which a call may be sent is over.
+#[derive(Debug, thiserror::Error)]
+#[error("it was not sent in time")]
+struct Late;
+
 /// Where an answer's JSON could not be read. Serde's own message would repeat what stands there.
 #[derive(Debug, thiserror::Error)]
 #[error("the json is not as expected at line {line} column {column} ({category:?})")]
@@ -181,10 +200,10 @@ impl Caller {
     /// Makes a call of the Management API. Gives a 2xx answer.
     pub(super) async fn management(&self, call: &Call<'_>) -> Result<Answer, CallError> {
         // A token first: without one there is no sense in waiting for a turn.
-        self.token(call, self.deadline()).await?;
+        self.token(call, call.or_send_by(self.deadline())).await?;
         let permit = self.permit(call).await?;
         let deadline = self.deadline();
-        let token = self.token(call, deadline).await?;
+        let token = self.token(call, call.or_send_by(deadline)).await?;
         let mut answer = self.exchange(call, Some(&token), deadline).await?;
         if answer.status == StatusCode::UNAUTHORIZED
             && let Some(token) = self.other_token(call, &token, deadline).await?
@@ -236,7 +255,9 @@ impl Caller {
     }
 
     async fn permit(&self, call: &Call<'_>) -> Result<Permit<'_>, CallError> {
-        let permit = self.pace.take(call.class, self.permit_wait).await;
+        let patience = call.or_send_by(Instant::now() + self.permit_wait);
+        let patience = patience.saturating_duration_since(Instant::now());
+        let permit = self.pace.take(call.class, patience).await;
         permit.map_err(|retry_after| CallError::Throttled {
             call: call.name(),
             retry_after,
@@ -251,6 +272,13 @@ impl Caller {
         deadline: Instant,
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
+        // A process that was stopped meanwhile and goes on must not send what others have given up.
+        if call.send_by.is_some_and(|send_by| started >= send_by) {
+            return Err(CallError::NotSent {
+                call: call.name(),
+                source: Late.into(),
+            });
+        }
         let mut request = self
             .transport
             .request(call.method.clone(), &call.path)

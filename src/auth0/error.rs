@@ -15,7 +15,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Why a call to Auth0 did not give what it promises. `call` names the operation and, where there is one, the user id.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No connection was made (refused, DNS, TLS, connect timeout): surely not applied.
+    /// No connection was made (refused, DNS, TLS, connect timeout), or the time for it was over: surely not applied.
     #[error("{call}: auth0 cannot be reached, nothing was sent")]
     NotSent {
         call: String,

@@ -57,13 +57,15 @@ impl Class {
 }
 
 /// What is left of one class's limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassBudget {
     pub class: Class,
     /// Size of the bucket; `None` until an answer told it.
     pub limit: Option<u32>,
     /// Calls left, those kept for others included. An estimate between answers.
     pub remaining: Option<u32>,
+    /// Calls a second that Roster's share of the limit allows for ever. An estimate.
+    pub per_second: Option<f64>,
     /// Until the bucket is full again. An estimate.
     pub reset_in: Option<Duration>,
     /// How long no call is made because one was refused.
@@ -113,6 +115,16 @@ impl Pace {
         self.lock().of(class).available(Instant::now())
     }
 
+    /// Whether Auth0 answered any call yet. Before that no limit is known.
+    pub fn is_tried(&self) -> bool {
+        self.lock().0.iter().any(Bucket::is_tried)
+    }
+
+    /// Calls of all classes that have had their turn and not ended.
+    pub fn under_way(&self) -> u32 {
+        self.lock().0.iter().map(Bucket::under_way).sum()
+    }
+
     /// Every class with what is left of it.
     pub fn budget(&self) -> Vec<ClassBudget> {
         let now = Instant::now();
@@ -124,6 +136,7 @@ impl Pace {
                     class,
                     limit: bucket.limit(),
                     remaining: bucket.remaining(now),
+                    per_second: bucket.sustained(),
                     reset_in: bucket.full_in(now),
                     held_for: bucket.held_for(now),
                 }

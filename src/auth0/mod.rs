@@ -26,6 +26,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use url::Url;
 
 use self::{
@@ -80,6 +81,7 @@ pub struct Client {
     connection: Arc<str>,
     invitation_client_id: Arc<str>,
     correlation: Option<Arc<str>>,
+    send_by: Option<Instant>,
 }
 
 impl Client {
@@ -119,6 +121,7 @@ impl Client {
             connection: settings.connection.into(),
             invitation_client_id: invitation_client_id.into(),
             correlation: None,
+            send_by: None,
         })
     }
 
@@ -136,6 +139,15 @@ impl Client {
         }
     }
 
+    /// The same client, whose writes are sent before `at` or not at all, however long token and turn take. Each has ended
+    /// [`Client::longest_exchange`] after that.
+    pub fn sending_by(&self, at: std::time::Instant) -> Self {
+        Self {
+            send_by: Some(at.into()),
+            ..self.clone()
+        }
+    }
+
     /// Name of the database connection.
     pub fn connection(&self) -> &str {
         &self.connection
@@ -149,6 +161,11 @@ impl Client {
     /// The hard deadline of a whole method: waiting for a token, for the turn, and the call itself. After it nothing is sent.
     pub fn longest_call(&self) -> Duration {
         self.caller.transport.timeout() * 2 + self.caller.permit_wait
+    }
+
+    /// The deadline of a request and its answer, once it is sent. After it this side has hung up.
+    pub fn longest_exchange(&self) -> Duration {
+        self.caller.transport.timeout()
     }
 
     /// Gets a token, or uses the one there is, and says which scopes it grants.
@@ -231,6 +248,7 @@ impl Client {
 
     fn write<'a>(&self, call: Call<'a>) -> Call<'a> {
         call.correlated(self.correlation.as_deref())
+            .sending_by(self.send_by)
     }
 }
 

@@ -67,6 +67,7 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
         ("by lane", "pending_by_lane"),
         ("oldest since", "oldest_pending_since"),
         ("time left, about", "eta"),
+        ("judged by", "eta_from"),
         ("held", "held"),
         ("parked", "parked"),
         ("disputed", "disputed"),

@@ -94,7 +94,7 @@ enum Command {
         /// observe: write nothing to Auth0; additive: neither block nor delete; enforce: everything
         mode: Mode,
     },
-    /// Stop all calls to Auth0, between two calls; capture and authorization go on
+    /// Stop all calls to Auth0, between two calls (what was begun goes out within 10 s); capture and authorization go on
     Pause {
         /// Why, for those who wonder later
         #[arg(default_value = "paused from the command line")]
@@ -260,7 +260,7 @@ async fn session(config: &Config) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// Cancelled by Ctrl-C or SIGTERM.
+/// Cancelled by Ctrl-C or SIGTERM. Who asks a second time does not want to wait: the process ends at once, as in a crash.
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -270,11 +270,17 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         signal(SignalKind::terminate())?,
     );
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let mut asked = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        asked().await;
         stopped.cancel();
+        asked().await;
+        tracing::warn!("asked to stop a second time: not waiting for what is under way");
+        std::process::exit(1);
     });
     Ok(stop)
 }

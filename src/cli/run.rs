@@ -5,13 +5,16 @@ use std::{net::SocketAddr, path::Path};
 use anyhow::Context;
 use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Exit, Only, output, stop_on_signal};
 use crate::{
     config::Config,
     demo::{self, Outcome},
     emulator::{self, Options},
+    progress::Progress,
     service::{self, Part},
+    supervision::supervise,
 };
 
 pub(super) async fn run(config: &Config, only: Option<Only>) -> anyhow::Result<Exit> {
@@ -20,9 +23,11 @@ pub(super) async fn run(config: &Config, only: Option<Only>) -> anyhow::Result<E
         Some(Only::Reactor) => Part::Reactor,
         Some(Only::Server) => Part::Server,
     };
-    // Nobody waits for it here; the log tells.
-    let (ready, _) = oneshot::channel();
-    service::run(config, part, ready, stop_on_signal()?).await?;
+    let (stop, progress) = (stop_on_signal()?, Progress::default());
+    let (ready, is_ready) = oneshot::channel();
+    let supervised = supervise(progress.clone(), is_ready, stop.clone());
+    let _supervised = AbortOnDropHandle::new(tokio::spawn(supervised));
+    service::run(config, part, progress, ready, stop).await?;
     Ok(Exit::Done)
 }
 

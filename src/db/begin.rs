@@ -1,6 +1,9 @@
 //! Begin: calls are marked as in flight before they are made, a statement for all of a kind, so that a crash leaves a trace of each.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
@@ -41,8 +44,13 @@ pub(super) struct Next {
 #[derive(Default)]
 pub(super) struct Started {
     pub(super) begun: Vec<Begun>,
-    pub(super) later: Vec<String>,
+    /// With how long each is to wait.
+    pub(super) later: Vec<(String, Duration)>,
 }
+
+/// Shortest and longest wait for a place in the ledger of invitations, in seconds.
+const MAIL_PAUSE: f64 = 5.0;
+const LONGEST_MAIL_PAUSE: f64 = 600.0;
 
 /// Begins the call of each row, one of each user. The caller holds the users' mirror rows.
 pub(super) async fn begin(
@@ -55,6 +63,7 @@ pub(super) async fn begin(
         count_alone(tx).await?;
     }
     let (mut creates, mut looks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let mut uninvited = Vec::new();
     for next in rows {
         match next.row.action {
             Action::Create => creates.push(Begun::new(next)),
@@ -62,11 +71,12 @@ pub(super) async fn begin(
             Action::Look => looks.push(Begun::new(next)),
             Action::Invite => match invite(tx, terms, &next.row).await? {
                 true => started.begun.push(Begun::new(next)),
-                false => started.later.push(next.row.user_key),
+                false => uninvited.push(next.row.user_key),
             },
             _ => others.push(Begun::new(next)),
         }
     }
+    started.later = wait_for_places(tx, terms, uninvited).await?;
     choose_ids(tx, terms, &mut creates).await?;
     mark(tx, terms, &others).await?;
     learn(tx, &mut looks).await?;
@@ -171,6 +181,37 @@ async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bo
         )
         .await?;
     Ok(ledger.is_some())
+}
+
+/// When those are to ask again for whom there was no place in the ledger: not before the next one is free, and spread over the time that
+/// all who wait take at the pace, so that what waiting costs does not grow with the number of those who wait.
+async fn wait_for_places(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    keys: Vec<String>,
+) -> Result<Vec<(String, Duration)>, DbError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = tx
+        .prepare_cached(
+            "select coalesce(extract(epoch from min(i.changed_at) + interval '1 minute' - now()), 0)::float8, \
+                (select count(*) from roster.mirror m \
+                    left join roster.invitations own on own.user_key = m.user_key and own.incarnation = m.incarnation and own.epoch = m.invite_epoch \
+                    where m.due and m.invite_epoch > 0 and own.state is null) \
+             from roster.invitations i where i.state in ('sending', 'sent') and i.changed_at > now() - interval '1 minute'",
+        )
+        .await?;
+    let row = tx.query_one(&statement, &[]).await?;
+    let (free_in, waiting): (f64, i64) = (row.get(0), row.get(1));
+    let take = waiting as f64 * 60.0 / f64::from(terms.invitations_per_minute.max(1));
+    Ok(keys
+        .into_iter()
+        .map(|key| {
+            let wait = free_in.max(MAIL_PAUSE) + rand::random::<f64>() * take;
+            (key, Duration::from_secs_f64(wait.min(LONGEST_MAIL_PAUSE)))
+        })
+        .collect())
 }
 
 async fn mark(tx: &Transaction<'_>, terms: &Terms, calls: &[Begun]) -> Result<(), DbError> {

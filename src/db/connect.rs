@@ -36,12 +36,14 @@ pub type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// What every session of ours sets first; the pool does it by itself, who uses [`Endpoint::connect`] sends it.
 ///
-/// `jit` costs more than it gains on queries for a few keys. The limits end what a lost client left behind. Everything
+/// `jit` costs more than it gains on queries for a few keys. The limits end what a lost client left behind, and a wait
+/// for a table that somebody holds, such as to alter it. Everything
 /// we run is schema-qualified, so the search path holds nothing that somebody else could put an object into.
 pub const SESSION_SETTINGS: &str = "\
     set jit = off; \
     set plan_cache_mode = force_generic_plan; \
     set statement_timeout = '30s'; \
+    set lock_timeout = '5s'; \
     set idle_in_transaction_session_timeout = '30s'; \
     set search_path = pg_catalog, pg_temp";
 

@@ -5,7 +5,7 @@ use deadpool_postgres::Transaction;
 use super::{
     DbError,
     done::{Done, Findings, Observed, UNEXPLAINED},
-    record::{created, observe},
+    record::{How, created, observe},
 };
 
 /// Failures after which what Auth0 does not explain is a person's to decide: some minutes with backoff.
@@ -23,7 +23,9 @@ pub(super) async fn looked(
             dispute = Some("account_of_another_user");
         }
     } else if let Some(own) = &found.own {
-        let known = !observe(tx, &[(&done.user_key, own)]).await?.is_empty();
+        let known = !observe(tx, &[(&done.user_key, own)], How::Looked)
+            .await?
+            .is_empty();
         // It is there after all, and Roster made it: the create whose answer was lost had been applied.
         if known {
             let statement = tx
@@ -109,7 +111,7 @@ async fn moved(tx: &Transaction<'_>, done: &Done, primary: &Observed) -> Result<
         .await?
         .is_some();
     if linked {
-        observe(tx, &[(&done.user_key, primary)]).await?;
+        observe(tx, &[(&done.user_key, primary)], How::Looked).await?;
     }
     Ok(linked)
 }
@@ -175,7 +177,7 @@ async fn attach(
         .await?
         .is_some();
     if linked {
-        observe(tx, &[(user_key, observed)]).await?;
+        observe(tx, &[(user_key, observed)], How::Looked).await?;
     }
     Ok(linked)
 }

@@ -28,10 +28,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connect::{ConnectError, Endpoint};
-use crate::telemetry::with_causes;
+use crate::{progress::Part, telemetry::with_causes};
 
 /// How often an idle connection has to prove that somebody is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Longer than any step takes: an attempt to connect ends within [`Endpoint::deadline`], everything else within half of this.
+pub const LONGEST_STEP: Duration = Duration::from_secs(60);
 /// How long the proof, or the probe's way round, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a probe goes round, after the one at connect.
@@ -56,7 +58,12 @@ pub enum Heard {
 /// Listens until `stop`, reconnecting with backoff; tells what it hears through `heard`.
 ///
 /// A full channel is no loss for [`Heard::Rang`]: whoever is behind will look anyway.
-pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: CancellationToken) {
+pub async fn listen(
+    endpoint: Endpoint,
+    heard: mpsc::Sender<Heard>,
+    part: Part,
+    stop: CancellationToken,
+) {
     let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(10))
@@ -66,8 +73,9 @@ pub async fn listen(endpoint: Endpoint, heard: mpsc::Sender<Heard>, stop: Cancel
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = listen_once(&endpoint, &heard, || delays = backoff.build()) => ended,
+            ended = listen_once(&endpoint, &heard, &part, || delays = backoff.build()) => ended,
         };
+        part.step();
         if heard.send(Heard::Lost).await.is_err() {
             return;
         }
@@ -104,6 +112,7 @@ enum Ended {
 async fn listen_once(
     endpoint: &Endpoint,
     heard: &mpsc::Sender<Heard>,
+    part: &Part,
     mut connected: impl FnMut(),
 ) -> Result<(), Ended> {
     let (client, mut connection) = endpoint.connect().await?;
@@ -139,6 +148,7 @@ async fn listen_once(
     let mut ringing = JoinSet::new();
     let mut deaf_at: Option<Instant> = None;
     loop {
+        part.step();
         tokio::select! {
             ring = rung.recv() => match ring {
                 None => return Ok(()),

@@ -25,6 +25,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("watch", include_str!("../../triggers/watch.sql")),
     ("guard", include_str!("../../triggers/guard.sql")),
     ("addresses", include_str!("../../triggers/addresses.sql")),
+    ("leases", include_str!("../../triggers/leases.sql")),
     ("plan", include_str!("../../triggers/plan.sql")),
     ("sweep", include_str!("../../triggers/sweep.sql")),
     ("fold", include_str!("../../triggers/fold.sql")),

@@ -1,18 +1,22 @@
-//! Claim, begin, finish: how reactors share the users that are due.
+//! Begin, record, finish: how reactors share the users that are due.
 //!
 //! Wanted: nothing due is forgotten, nobody is worked on by two reactors at a time, and no transaction is open while Auth0
 //! is called.
 //!
-//! Design: [`claim`] leases due users. Then [`turn`] runs before and after every call, each time in one short transaction
+//! Design: [`claim()`] leases due users. Then [`turn`] runs before and after every call, each time in one short transaction
 //! that holds the user's mirror row: it records what the last call came to, reads `roster.plan`, and begins the next call
 //! (an id is chosen, the call is marked as in flight) or ends the work on that user. Because the plan is read again under
 //! the row's lock at the end, a change made during a call is simply the next call; one that is folded later waits for the
 //! lock and makes the user due again. The one case that needs no second reading: the plan was this one update, Auth0's answer shows it
 //! applied as planned and everything else as it was known, and the user's generation says that no change was folded meanwhile.
 //!
+//! A lease ends by its time, or earlier once its reactor is known to be gone (`triggers/leases.sql`).
+//!
 //! Known races, and how they end:
-//! * A lease that ended while its worker lived: the row names another reactor (or none) by then, and the late worker's
-//!   result is refused. Its call stays marked as in flight until its deadline, then the account is looked at.
+//! * A lease that ended while its worker lived, or that a crash of the database undid: the row names another claim (or nobody) by then,
+//!   also if the same reactor took the user again, and the late worker's result is refused. Its call stays marked as in flight until
+//!   its deadline, then the account is looked at.
+//! * A call that Auth0 applies after that look, since it was under way for so long: the sweep looks a second time.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
 
@@ -23,9 +27,9 @@ use std::{
 
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
+pub use super::claim::claim;
 use super::{
     DbError,
     begin::{self, Begun, Next, Started},
@@ -40,6 +44,8 @@ use super::{
 pub struct Claim {
     /// Whom.
     pub user_key: String,
+    /// Fences the turns of this claim: a lease that was lost and taken again, perhaps by the same reactor, is another one.
+    pub id: Uuid,
 }
 
 /// How a reactor works.
@@ -62,40 +68,9 @@ const WHILE_HELD: Duration = Duration::from_millis(100);
 /// Accounts one user may take over in one turn.
 const MOST_TAKEOVERS: u32 = 8;
 
-/// Leases up to `limit` users that are due, removals first, the longest waiting first. None while paused. The commit does
-/// not wait for the disk: a lease that a crash undoes was held by nobody.
-///
-/// # Errors
-/// [`DbError`]; nothing is leased then.
-pub async fn claim(pool: &Pool, terms: &Terms, limit: usize) -> Result<Vec<Claim>, DbError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    pool.on(QUICK, async |session| {
-        let statement = session
-            .prepare_cached(
-                "with picked as ( \
-                    select m.user_key from roster.mirror m \
-                    where m.due and (m.next_attempt_at is null or m.next_attempt_at <= now()) \
-                        and (m.lease_until is null or m.lease_until <= now()) \
-                        and not exists (select from roster.settings where paused_at is not null) \
-                    order by m.lane, m.due_since limit $3 for update skip locked) \
-                 update roster.mirror m set lease_by = $1, lease_until = now() + make_interval(secs => $2) \
-                 from picked where m.user_key = picked.user_key returning m.user_key, set_config('synchronous_commit', 'off', true)",
-            )
-            .await?;
-        let lease = terms.lease.as_secs_f64();
-        let rows = session
-            .query(&statement, &[&terms.reactor, &lease, &limit])
-            .await?;
-        let claim = |row: &Row| Claim {
-            user_key: row.get(0),
-        };
-        Ok(rows.iter().map(claim).collect())
-    })
-    .await
-}
-
 /// Records what the last calls came to, and begins the next call of each user, if there is one. Users without another call
-/// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next.
+/// are let go. Gives the calls to make. Without `more` nothing begins: what is due stays so, for whoever comes next. Of each user there
+/// is one claim, and `done` is of that one.
 ///
 /// # Errors
 /// [`DbError`]; then nothing of this turn is recorded, and the calls it was to record count as unanswered.
@@ -192,7 +167,7 @@ async fn take_turn(
     }
     let Started { begun, later } = begin::begin(tx, terms, next).await?;
     let later = later.into_iter();
-    settled.extend(later.map(|key| Settled::later(key, Duration::from_secs(5))));
+    settled.extend(later.map(|(key, wait)| Settled::later(key, wait)));
     let begun_keys: Vec<&str> = begun
         .iter()
         .map(|call| call.row.user_key.as_str())
@@ -217,8 +192,8 @@ pub async fn set_aside(
             .execute(
                 "update roster.mirror set lease_by = null, lease_until = null, next_attempt_at = now() + interval '1 minute', \
                     attempts = attempts + 1, error_code = 'database_refused', error_class = 'transient', error_detail = $3, error_at = now() \
-                 where user_key = $1 and lease_by = $2",
-                &[&claim.user_key, &reactor, &words],
+                 where user_key = $1 and lease_by = $2 and claim_id = $4",
+                &[&claim.user_key, &reactor, &words, &claim.id],
             )
             .await?;
         Ok(())
@@ -235,7 +210,8 @@ pub async fn next_due(pool: &Pool) -> Result<Option<Duration>, DbError> {
         .on(QUICK, async |session| {
             let statement = session
                 .prepare_cached(
-                    "select extract(epoch from min(greatest(m.next_attempt_at, m.lease_until)) - now())::float8 from roster.mirror m \
+                    "select extract(epoch from min(greatest(m.next_attempt_at, \
+                        case when m.lease_by not in (select g.id from roster.reactors_gone g) then m.lease_until end)) - now())::float8 from roster.mirror m \
                      where m.due and not exists (select from roster.settings where paused_at is not null)",
                 )
                 .await?;
@@ -274,6 +250,7 @@ async fn lock(
     claims: &[Claim],
 ) -> Result<HashMap<String, i64>, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.id).collect();
     // The first setting makes the plan see our own leases as none. The second: what is begun must be known after a crash, or an id
     // that Auth0 has by then is forgotten, or a mail sent again. Where a commit is to wait for less than that, it waits here all the same.
     let statement = tx
@@ -282,10 +259,12 @@ async fn lock(
                 set_config('synchronous_commit', case when current_setting('synchronous_commit') = 'off' then 'on' \
                     else current_setting('synchronous_commit') end, true) \
              from roster.mirror m \
-             where m.user_key = any($1) and m.lease_by = $2 order by m.user_key for update",
+             where m.user_key = any($1) and m.lease_by = $2 \
+                and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
+              order by m.user_key for update",
         )
         .await?;
-    let rows = tx.query(&statement, &[&keys, &terms.reactor]).await?;
+    let rows = tx.query(&statement, &[&keys, &terms.reactor, &ids]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

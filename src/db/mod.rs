@@ -4,12 +4,14 @@
 
 pub mod begin;
 pub mod changes;
+mod claim;
 pub mod connect;
 pub mod control;
 pub mod demo;
 pub mod directory;
 pub mod done;
 mod findings;
+pub mod heartbeat;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;
@@ -18,6 +20,8 @@ pub mod pool;
 pub mod reactors;
 mod record;
 pub mod write_back;
+
+use tokio_postgres::error::SqlState;
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,17 @@ impl DbError {
             Self::Pool(deadpool_postgres::PoolError::Backend(error)) => error.as_db_error(),
             _ => None,
         }
+    }
+
+    /// Whether somebody else's lock stood in the way: it passes, and says nothing of what was asked.
+    pub fn is_held_up(&self) -> bool {
+        self.server().is_some_and(|error| {
+            [
+                SqlState::LOCK_NOT_AVAILABLE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+            ]
+            .contains(error.code())
+        })
     }
 
     /// Whether the database could not be reached, as opposed to refusing something.

@@ -1,7 +1,5 @@
 //! Who is running: heartbeat, last listen and sweep, and the settings the planner reads.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -145,11 +143,12 @@ pub enum Note {
     Stopped,
 }
 
-/// Writes a note down. Also a heartbeat.
+/// Writes a note down; false if the database does not know this reactor, such as after a failover that lost the last commits. It is no
+/// heartbeat: that comes in time only from the task that does nothing else.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<(), DbError> {
+pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<bool, DbError> {
     let set = match note {
         Note::Listened => "last_listen_at = now()",
         Note::Swept => "last_sweep_at = now()",
@@ -157,47 +156,27 @@ pub async fn note(pool: &Pool, reactor: Uuid, note: Note) -> Result<(), DbError>
         Note::Bell { heard: false } => "bell_deaf = true",
         Note::Stopped => "stopped_at = now()",
     };
-    let update = format!("update roster.reactors set heartbeat_at = now(), {set} where id = $1");
+    let update = format!("update roster.reactors set {set} where id = $1");
     pool.on(QUICK, async |session| {
-        session.execute(&update, &[&reactor]).await?;
-        Ok(())
+        let written = session.execute(&update, &[&reactor]).await?;
+        Ok(written > 0)
     })
     .await
 }
 
-/// What a heartbeat found.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pulse {
-    /// By so many seconds the database's clock was set back; what was timed has been moved with it.
-    pub set_back: Option<f64>,
-    /// The database knows this reactor; not so after a failover that lost the last commits.
-    pub is_known: bool,
-}
-
-/// A sign of life, with what is left of Auth0's rate limits; and a look at the database's clock.
+/// A sign of life, with what is left of Auth0's rate limits.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<Pulse, DbError> {
-    pool.transaction(QUICK, async |tx| {
-        // First, since our own heartbeat tells too.
-        let set_back = tx
-            .query_one(
-                "select extract(epoch from roster.heed_the_clock())::float8",
-                &[],
-            )
-            .await?
-            .get(0);
-        let written = tx
+pub async fn heartbeat(pool: &Pool, reactor: Uuid, budget: &Value) -> Result<(), DbError> {
+    pool.on(QUICK, async |session| {
+        session
             .execute(
-                "update roster.reactors set heartbeat_at = now(), budget = $2 where id = $1",
+                "select roster.heartbeat($1, $2), set_config('synchronous_commit', 'off', true)",
                 &[&reactor, budget],
             )
             .await?;
-        Ok(Pulse {
-            set_back,
-            is_known: written > 0,
-        })
+        Ok(())
     })
     .await
 }
@@ -218,6 +197,3 @@ pub async fn mode(pool: &Pool) -> Result<(String, bool), DbError> {
     })
     .await
 }
-
-/// How old a heartbeat may be before a reactor counts as gone.
-pub const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -78,7 +78,7 @@ pub(super) async fn record(
         &not_ours,
     )
     .await?;
-    let before = observe(tx, &observed).await?;
+    let before = observe(tx, &observed, How::Answered).await?;
     created(tx, &created_for).await?;
     end_calls(
         tx,
@@ -199,12 +199,22 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
     Ok(())
 }
 
+/// What shows an account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// The answer to a write.
+    Answered,
+    /// A look. If a call was open, Auth0 may still apply it after that.
+    Looked,
+}
+
 /// The accounts are as shown; their calls, whichever they were, are over. Of the metadata only the owned keys are kept: role
 /// and permissions, what the view names, and what was kept before (so that a key the view no longer has is taken away). Gives
 /// what was known of them before, by user, without those that are not known.
 pub(super) async fn observe(
     tx: &Transaction<'_>,
     accounts: &[(&str, &Observed)],
+    how: How,
 ) -> Result<HashMap<String, Observed>, DbError> {
     if accounts.is_empty() {
         return Ok(HashMap::new());
@@ -217,7 +227,8 @@ pub(super) async fn observe(
                 removal_released = case when a.call_action = 'block' then m.removal_verdict is not distinct from 'released' else a.removal_released end, \
                 app_metadata = roster.owned_part(o.app_metadata, array['role', 'permissions'], a.app_metadata, d.app_metadata), \
                 user_metadata = roster.owned_part(o.user_metadata, '{}', a.user_metadata, d.user_metadata), \
-                observed_at = now(), call_id = null, call_action = null, call_deadline = null \
+                observed_at = now(), doubted_at = case when $10 and a.call_id is not null then now() else a.doubted_at end, \
+                call_id = null, call_action = null, call_deadline = null \
              from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[], $9::boolean[]) \
                 o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata, has_logged_in) \
              join roster.mirror m on m.user_key = o.user_key \
@@ -253,6 +264,7 @@ pub(super) async fn observe(
                 &app_metadata,
                 &user_metadata,
                 &logged_in,
+                &(how == How::Looked),
             ],
         )
         .await?;

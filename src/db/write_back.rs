@@ -1,12 +1,14 @@
 //! Write-back: the application's table learns the ids of its users' accounts.
 
+use tokio_postgres::error::SqlState;
+
 use super::{
     DbError,
     pool::{LONG, Pool, QUICK},
 };
 
 /// Accounts whose id the application's table does not have yet are written back, each in a transaction of its own; a row
-/// that somebody holds is left for the next time.
+/// that somebody holds is left for the next time, and so is everybody once the whole table is held.
 ///
 /// # Errors
 /// [`DbError`].
@@ -18,7 +20,8 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
                     "select a.user_key, a.auth0_user_id from roster.accounts a \
                      join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation \
                      join roster.desired_users d on d.user_key = a.user_key \
-                     where a.origin <> 'further' and a.state = 'linked' and d.auth0_user_id is null \
+                     where a.origin <> 'further' and a.state = 'linked' and (d.auth0_user_id is null or d.auth0_user_id <> a.auth0_user_id and exists ( \
+                        select from roster.accounts g where g.auth0_user_id = d.auth0_user_id and g.user_key = a.user_key and g.state = 'gone')) \
                         and ($1::text[] is null or a.user_key = any($1)) limit 1000",
                 )
                 .await?;
@@ -28,6 +31,16 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
         .await?;
     for (key, id) in missing {
         match write(pool, &key, &id).await {
+            Err(error)
+                if error
+                    .server()
+                    .is_some_and(|e| *e.code() == SqlState::LOCK_NOT_AVAILABLE) =>
+            {
+                tracing::debug!(
+                    "somebody holds the application's table; ids are written back by the next sweep"
+                );
+                break;
+            }
             Err(error) if !error.is_unreachable() => {
                 // The DBA's own function, or a constraint of the application's table; the link does not depend on it.
                 tracing::warn!(user.key = %key, code = error.server().map_or("", |e| e.code().code()), "the Auth0 id could not be written back");
@@ -45,7 +58,7 @@ async fn write(pool: &Pool, key: &str, id: &str) -> Result<(), DbError> {
             .prepare_cached(
                 "with own as ( \
                     update roster.accounts set written_back_txid = pg_current_xact_id() where auth0_user_id = $2 \
-                    returning set_config('roster.reason', 'roster wrote the Auth0 id back', true)) \
+                    returning set_config('roster.reason', 'roster wrote the Auth0 id back', true), set_config('lock_timeout', '500ms', true)) \
                  select roster.write_back($1, $2) from own",
             )
             .await?;

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     db::{self, connect::Endpoint, migrate::migrate},
     emulator,
+    progress::Progress,
     service::{self, Part as Run},
 };
 
@@ -165,7 +166,14 @@ impl<'a> Stage<'a> {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         self.start("roster", stop, async move {
-            Ok(service::run(&config, Run::Everything, ready, stopped).await?)
+            Ok(service::run(
+                &config,
+                Run::Everything,
+                Progress::default(),
+                ready,
+                stopped,
+            )
+            .await?)
         });
         match is_ready.await {
             Ok(Some(address)) => Ok(format!("http://{address}")),

@@ -18,15 +18,24 @@ use crate::{
     user::Auth0UserId,
 };
 
+/// A write is sent within this after it was begun, or not at all.
+const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to look whether an account is blocked already, before it is blocked.
-pub const LOOK_FIRST: Duration = Duration::from_secs(2);
+const LOOK_FIRST: Duration = Duration::from_secs(2);
 
-/// Makes the call that was begun and says what came of it. Ends within [`Client::longest_call`] (a look: two of them; a block: and
-/// [`LOOK_FIRST`]).
+/// How long after it was begun a write has surely ended, as far as this process can tell.
+pub fn call_deadline(client: &Client) -> Duration {
+    SEND_WITHIN + client.longest_exchange()
+}
+
+/// Makes the call that was begun and says what came of it. A write ends within [`call_deadline`] after it was begun, a look within two
+/// [`Client::longest_call`].
 pub async fn apply(client: &Client, begun: Begun) -> Done {
     let span = tracing::debug_span!("apply", user.key = %begun.row.user_key, action = begun.row.action.as_str());
     let started = Instant::now();
-    let client = client.correlated(&begun.call_id.to_string());
+    let client = client
+        .correlated(&begun.call_id.to_string())
+        .sending_by(begun.at + SEND_WITHIN);
     let (effect, status, detail) = match plan::call(&begun) {
         Ok(call) => match carry_out(&client, call).instrument(span).await {
             Ok((effect, status)) => (effect, Some(status), None),

@@ -13,11 +13,14 @@
 //!
 //! Known races:
 //! * A writer that relied on another's ring (`triggers/bell.sql`) commits a moment after the look: each wake is followed by looks
-//!   after [`AFTERLOOKS`]; the poll is the bound.
+//!   after [`looks::AFTERLOOKS`]; the poll is the bound.
 //! * A result that cannot be recorded because the database went away: tried again until it can; if another reactor has taken the
 //!   user over by then, or this one is stopped, the call counts as unanswered and the account is looked at.
 
 pub mod apply;
+mod looks;
+#[cfg(test)]
+mod model;
 pub mod outcome;
 pub mod plan;
 mod work;
@@ -28,34 +31,39 @@ use tokio::{
     sync::mpsc,
     time::{Instant, interval, interval_at, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::work::LONGEST_QUEUE;
-use self::{apply::LOOK_FIRST, work::Work};
+pub use self::apply::call_deadline;
+use self::{
+    looks::{Look, Looks},
+    work::Work,
+};
 use crate::{
     auth0::{Class, Client},
     db::{
         DbError, changes,
         connect::Endpoint,
+        heartbeat,
         listener::{self, Heard},
         mirror::{self, Terms},
         pool::Pool,
-        reactors::{self, Fallback, HEARTBEAT, Note, Settings},
+        reactors::{self, Fallback, Note, Settings},
         write_back,
     },
+    progress::{self, Part, Progress},
     telemetry::with_causes,
 };
 
-/// When to look again after a wake, for those who relied on somebody else's ring.
-const AFTERLOOKS: [Duration; 5] = [
-    Duration::from_millis(2),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_millis(1000),
-];
 /// How long to leave a database alone that just failed.
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+/// Users at work until Auth0's first answer, which tells the rate limit: the smallest plan grants two calls at once.
+const FIRST_CALLS: usize = 2;
+/// Longer than any statement of the loop takes: sessions end each after half a minute, and one may have to be made first.
+const LONGEST_STEP: Duration = Duration::from_secs(90);
+/// What the results of the last calls may take at a stop.
+const FOR_THE_RECORD: Duration = Duration::from_secs(5);
+/// What the last word to the database may take.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What a reactor works with.
 #[derive(Clone)]
@@ -76,66 +84,94 @@ pub struct Reactor {
     pub history_keep: Duration,
     /// Calls to Auth0 under way at a time.
     pub workers: usize,
+    /// Where its parts tell that they get on.
+    pub progress: Progress,
 }
 
 impl Reactor {
-    /// Runs until `stop`; listens on `endpoint`, which must not go through a transaction pooler.
+    /// Runs until `stop`; listens on `endpoint`, which must not go through a transaction pooler. Ends within [`Reactor::longest_stop`]
+    /// after that.
     ///
     /// # Errors
     /// [`DbError`] if the reactor could not be registered. Later faults are logged and waited out.
     pub async fn run(self, endpoint: Endpoint, stop: CancellationToken) -> Result<(), DbError> {
+        let part = self.progress.part("reactor", LONGEST_STEP);
+        let listener_part = self
+            .progress
+            .part("listener", endpoint.deadline() + listener::LONGEST_STEP);
         self.register().await?;
         let reactor = Arc::new(self);
         let (heard, mut hears) = mpsc::channel(16);
-        let listening = tokio::spawn(listener::listen(endpoint, heard, stop.clone()));
+        let listening = listener::listen(endpoint.clone(), heard, listener_part, stop.clone());
+        let listening = AbortOnDropHandle::new(tokio::spawn(listening));
+        // It goes on while the last calls end: until then the leases are to count.
+        let beating = AbortOnDropHandle::new(tokio::spawn(reactor.clone().beat(endpoint)));
         let work = Work::start(reactor.clone(), stop.clone());
         let mut held_back = false;
         let mut poll = interval(reactor.poll_interval);
         let mut sweep = interval_at(Instant::now() + reactor.sweep_every, reactor.sweep_every);
-        let mut heartbeat = interval(HEARTBEAT);
+        let mut idle = interval(progress::TICK);
         let mut looks = Looks::default();
         loop {
-            let look = tokio::select! {
+            part.step();
+            let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 heard = hears.recv() => match heard {
-                    Some(heard) => reactor.hear(heard, &mut looks).await,
+                    Some(heard) => Event::Heard(heard),
                     None => break,
                 },
-                () = sleep_until(looks.next_or_now()), if looks.is_any() => looks.took(),
-                () = work.let_go() => Some(Look::ForRoom),
-                () = reactor.client.pace().ready(Class::WriteUsers), if held_back => Some(Look::ForRoom),
-                _ = poll.tick() => Some(Look::ForChanges),
-                _ = sweep.tick() => {
-                    reactor.sweep().await;
-                    Some(Look::ForChanges)
-                }
-                _ = heartbeat.tick() => {
-                    reactor.beat().await;
-                    None
+                () = sleep_until(looks.next_or_now()), if looks.is_any() => Event::Look(looks.took()),
+                () = work.let_go() => Event::Look(Look::ForRoom),
+                () = reactor.client.pace().ready(Class::WriteUsers), if held_back => Event::Look(Look::ForRoom),
+                _ = poll.tick() => Event::Look(Look::ForChanges),
+                _ = sweep.tick() => Event::Sweep,
+                _ = idle.tick() => continue,
+            };
+            let handled = async {
+                let look = match event {
+                    Event::Heard(heard) => reactor.hear(heard, &mut looks).await,
+                    Event::Look(look) => Some(look),
+                    Event::Sweep => {
+                        reactor.sweep(&part).await;
+                        Some(Look::ForChanges)
+                    }
+                };
+                match look {
+                    Some(look) => reactor.look(look, &work, &part).await.map(Some),
+                    None => Ok(None),
                 }
             };
-            let Some(look) = look else { continue };
-            tokio::select! {
+            let handled = tokio::select! {
                 () = stop.cancelled() => break,
-                looked = reactor.look(look, &work) => match looked {
-                    Ok(Looked { held_back: later, next }) => {
-                        held_back = later;
-                        looks.also(next);
-                    }
-                    Err(error) => {
-                        tracing::warn!(error = %with_causes(&error), "the database could not be looked at");
-                        looks.also(Some(AFTER_A_FAULT));
-                    }
-                },
+                handled = handled => handled,
+            };
+            match handled {
+                Ok(None) => {}
+                Ok(Some(Looked {
+                    held_back: later,
+                    next,
+                })) => {
+                    held_back = later;
+                    looks.also(next);
+                }
+                Err(error) => {
+                    tracing::warn!(error = %with_causes(&error), "the database could not be looked at");
+                    looks.also(Some(AFTER_A_FAULT));
+                }
             }
         }
-        let patience =
-            reactor.client.longest_call() + LONGEST_QUEUE + LOOK_FIRST + Duration::from_secs(5);
-        work.finish(patience).await;
-        let _ = listening.await;
+        drop((part, hears));
+        work.finish(reactor.terms.call_deadline + FOR_THE_RECORD)
+            .await;
+        drop((listening, beating));
         reactor.say_goodbye().await;
         Ok(())
+    }
+
+    /// The longest that an orderly stop takes: for the calls under way, for their results, and for a last word to the database.
+    pub fn longest_stop(&self) -> Duration {
+        self.terms.call_deadline + FOR_THE_RECORD + GOODBYE
     }
 
     /// Writes the settings, and says so if the mode had to fall back to observe.
@@ -170,8 +206,9 @@ impl Reactor {
     pub async fn settle(&self) -> Result<(), DbError> {
         let work = Work::start(Arc::new(self.clone()), CancellationToken::new());
         loop {
+            reactors::heartbeat(&self.pool, self.terms.reactor, &self.budget()).await?;
             while changes::fold(&self.pool).await?.changes > 0 {}
-            let claims = mirror::claim(&self.pool, &self.terms, work.room()).await?;
+            let claims = mirror::claim(&self.pool, &self.terms, work.room(), &[]).await?;
             if claims.is_empty() {
                 return Ok(());
             }
@@ -198,16 +235,27 @@ impl Reactor {
             }
             Heard::Lost => return None,
         };
-        if let Err(error) = reactors::note(&self.pool, self.terms.reactor, note).await {
+        if let Err(error) = self.note(note).await {
             tracing::debug!(error = %with_causes(&error), "a note could not be written");
         }
         (heard == Heard::Listening).then_some(Look::ForChanges)
     }
 
+    async fn note(&self, note: Note) -> Result<(), DbError> {
+        if !reactors::note(&self.pool, self.terms.reactor, note).await? {
+            tracing::warn!(
+                "the database does not know this reactor: a failover? it registers again"
+            );
+            self.register().await?;
+            reactors::note(&self.pool, self.terms.reactor, note).await?;
+        }
+        Ok(())
+    }
+
     /// Folds what is new, where that is looked for, and claims as many users as there is room for.
-    async fn look(&self, look: Look, work: &Work) -> Result<Looked, DbError> {
+    async fn look(&self, look: Look, work: &Work, part: &Part) -> Result<Looked, DbError> {
         if look == Look::ForChanges {
-            self.fold().await?;
+            self.fold(part).await?;
         }
         let room = work.room();
         if room == 0 {
@@ -221,8 +269,11 @@ impl Reactor {
                 next: None,
             });
         }
-        let limit = room.min(allowed);
-        let claims = mirror::claim(&self.pool, &self.terms, limit).await?;
+        let limit = room.min(self.places(allowed, work.users()));
+        if limit == 0 {
+            return Ok(Looked::default());
+        }
+        let claims = mirror::claim(&self.pool, &self.terms, limit, &work.at_work()).await?;
         let there_may_be_more = claims.len() == limit;
         work.take(claims);
         Ok(Looked {
@@ -234,11 +285,23 @@ impl Reactor {
         })
     }
 
-    async fn fold(&self) -> Result<(), DbError> {
+    /// How many users may be claimed for `allowed` calls when so many are at work: none who would only wait for the rate limit, since
+    /// whoever comes first by then, such as a removal, would wait behind them.
+    fn places(&self, allowed: usize, at_work: usize) -> usize {
+        let pace = self.client.pace();
+        if !pace.is_tried() {
+            return FIRST_CALLS.saturating_sub(at_work);
+        }
+        let without_a_turn = at_work.saturating_sub(pace.under_way() as usize);
+        allowed.saturating_sub(without_a_turn)
+    }
+
+    async fn fold(&self, part: &Part) -> Result<(), DbError> {
         loop {
+            part.step();
             let folded = changes::fold(&self.pool).await?;
             if folded.looked_at_everybody {
-                reactors::note(&self.pool, self.terms.reactor, Note::Swept).await?;
+                self.note(Note::Swept).await?;
             }
             if !folded.more {
                 return Ok(());
@@ -246,12 +309,15 @@ impl Reactor {
         }
     }
 
-    async fn sweep(&self) {
+    async fn sweep(&self, part: &Part) {
         let swept = async {
             let found = changes::sweep(&self.pool).await?;
+            part.step();
             write_back::write_back(&self.pool, None).await?;
+            part.step();
             changes::forget(&self.pool, self.history_keep).await?;
-            reactors::note(&self.pool, self.terms.reactor, Note::Swept).await?;
+            part.step();
+            self.note(Note::Swept).await?;
             Ok::<_, DbError>(found)
         };
         match swept.await {
@@ -261,35 +327,34 @@ impl Reactor {
         }
     }
 
-    async fn beat(&self) {
-        let budget: Vec<_> = self
-            .client
-            .pace()
-            .budget()
-            .iter()
-            .filter_map(|class| {
-                Some(serde_json::json!({"class": class.class.as_str(), "limit": class.limit?, "remaining": class.remaining?}))
-            })
-            .collect();
-        let beat = async {
-            let pulse = reactors::heartbeat(&self.pool, self.terms.reactor, &budget.into()).await?;
-            if let Some(seconds) = pulse.set_back {
-                tracing::warn!(
-                    seconds,
-                    "the database's clock was set back; what waits for a time was moved with it"
-                );
+    /// Shows the others that this reactor is there, while every part of the process gets on.
+    async fn beat(self: Arc<Self>, endpoint: Endpoint) {
+        let budget = || match self.progress.stuck() {
+            None => Some(self.budget()),
+            Some(part) => {
+                tracing::error!(part, "a part of this process hangs: no heartbeat");
+                None
             }
-            if !pulse.is_known {
-                tracing::warn!(
-                    "the database does not know this reactor: a failover? it registers again"
-                );
-                self.register().await?;
-            }
-            Ok::<_, DbError>(())
         };
-        if let Err(error) = beat.await {
-            tracing::debug!(error = %with_causes(&error), "no heartbeat");
-        }
+        // Ended by whoever started it.
+        heartbeat::beat(
+            endpoint,
+            self.terms.reactor,
+            budget,
+            CancellationToken::new(),
+        )
+        .await;
+    }
+
+    /// What is left of Auth0's rate limits.
+    fn budget(&self) -> serde_json::Value {
+        let classes = self.client.pace().budget();
+        let known = classes.iter().filter_map(|class| {
+            Some(serde_json::json!({
+                "class": class.class.as_str(), "limit": class.limit?, "remaining": class.remaining?, "per_second": class.per_second?,
+            }))
+        });
+        known.collect()
     }
 
     async fn say_goodbye(&self) {
@@ -297,8 +362,8 @@ impl Reactor {
             mirror::give_back(&self.pool, self.terms.reactor).await?;
             reactors::note(&self.pool, self.terms.reactor, Note::Stopped).await
         };
-        match timeout(Duration::from_secs(5), goodbye).await {
-            Ok(Ok(())) => tracing::info!("the reactor stopped; no lease is left"),
+        match timeout(GOODBYE, goodbye).await {
+            Ok(Ok(_)) => tracing::info!("the reactor stopped; no lease is left"),
             _ => tracing::warn!(
                 "the reactor stopped without the database; its leases end by themselves"
             ),
@@ -306,13 +371,12 @@ impl Reactor {
     }
 }
 
-/// Why the database is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// There may be changes to fold.
-    ForChanges,
-    /// There is room for users who are due.
-    ForRoom,
+/// What the loop waits for.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Heard(Heard),
+    Look(Look),
+    Sweep,
 }
 
 /// What a look came to.
@@ -322,47 +386,4 @@ struct Looked {
     held_back: bool,
     /// When the next user is due, if that is known.
     next: Option<Duration>,
-}
-
-/// When to look again without being woken.
-#[derive(Debug, Default)]
-struct Looks {
-    after_a_wake: Vec<Instant>,
-    then: Option<Instant>,
-}
-
-impl Looks {
-    fn restart(&mut self) {
-        let now = Instant::now();
-        self.after_a_wake = AFTERLOOKS.iter().rev().map(|delay| now + *delay).collect();
-    }
-
-    /// Beside the looks after a wake, after this long and not as planned before.
-    fn also(&mut self, delay: Option<Duration>) {
-        self.then = delay.map(|delay| Instant::now() + delay);
-    }
-
-    fn next(&self) -> Option<Instant> {
-        [self.after_a_wake.last().copied(), self.then]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn is_any(&self) -> bool {
-        self.next().is_some()
-    }
-
-    fn next_or_now(&self) -> Instant {
-        self.next().unwrap_or_else(Instant::now)
-    }
-
-    fn took(&mut self) -> Option<Look> {
-        let now = Instant::now();
-        self.after_a_wake.retain(|at| *at > now);
-        if self.then.is_some_and(|at| at <= now) {
-            self.then = None;
-        }
-        Some(Look::ForChanges)
-    }
 }

@@ -24,7 +24,7 @@ use std::{
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinError, JoinSet},
-    time::{Instant, timeout},
+    time::{Instant, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -37,6 +37,7 @@ use crate::{
         mirror::{self, Claim},
         write_back,
     },
+    progress::{self, Part},
     telemetry::with_causes,
 };
 
@@ -50,7 +51,11 @@ const AHEAD: Duration = Duration::from_millis(50);
 const MOST_AHEAD: usize = 15;
 /// A call that was begun and did not get its turn for so long is not made: its deadline counts from when it was begun. The user is let
 /// go then, so that who comes first by now, such as a removal, does not wait for all who came before.
-pub const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+
+/// Of several turns, calls and write-backs at a time one ends within this, or is tried again: each has a deadline of half a minute, and a
+/// session may have to be made first.
+const LONGEST_STEP: Duration = Duration::from_secs(150);
 
 /// The hand-over to the task that works.
 pub(super) struct Work {
@@ -65,9 +70,8 @@ pub(super) struct Work {
     task: AbortOnDropHandle<()>,
 }
 
-/// The users at work by key, each with whether it was claimed again meanwhile: its lease ended while a result waited for the database,
-/// or it was let go just now and is due again.
-type AtWork = Arc<Mutex<HashMap<String, bool>>>;
+/// The keys of the users at work.
+type AtWork = Arc<Mutex<HashSet<String>>>;
 
 /// A user at work.
 struct Held {
@@ -76,28 +80,13 @@ struct Held {
     _place: OwnedSemaphorePermit,
 }
 
-impl Held {
-    /// After the last turn: whether the user was claimed again and stays at work. Otherwise a later claim brings a new value.
-    fn stays(&mut self) -> bool {
-        // What comes after the work is for a value of its own.
-        let at_work = std::mem::take(&mut self.at_work);
-        let mut users = users(&at_work);
-        let again = users.remove(&self.claim.user_key).unwrap_or(false);
-        if again {
-            users.insert(self.claim.user_key.clone(), false);
-            self.at_work = at_work.clone();
-        }
-        again
-    }
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
-        users(&self.at_work).remove(&self.claim.user_key);
+        keys(&self.at_work).remove(&self.claim.user_key);
     }
 }
 
-fn users(at_work: &AtWork) -> MutexGuard<'_, HashMap<String, bool>> {
+fn keys(at_work: &AtWork) -> MutexGuard<'_, HashSet<String>> {
     // Nothing panics while it is held.
     at_work.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -115,6 +104,7 @@ impl Work {
         let pace = Arc::new(CallPace::default());
         let let_go = Arc::new(Notify::new());
         let desk = Desk {
+            part: Arc::new(reactor.progress.part("work", LONGEST_STEP)),
             lines: Arc::new(Semaphore::new(reactor.workers)),
             reactor,
             stop,
@@ -142,29 +132,35 @@ impl Work {
         (self.workers * self.pace.calls_a_worker()).saturating_sub(self.users())
     }
 
-    fn users(&self) -> usize {
+    /// Users at work now.
+    pub(super) fn users(&self) -> usize {
         places(self.workers) - self.places.available_permits()
     }
 
-    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for. One who is at work still goes on there, under
-    /// the new lease.
+    /// The keys of the users at work, who are not to be claimed again: what their calls came to may wait for the database for longer than
+    /// a lease.
+    pub(super) fn at_work(&self) -> Vec<String> {
+        keys(&self.at_work).iter().cloned().collect()
+    }
+
+    /// Takes over users who were claimed; no more of them than there was [`Work::room`] for, and none who is at work.
     pub(super) fn take(&self, claims: Vec<Claim>) {
         for claim in claims {
-            if let Some(again) = users(&self.at_work).get_mut(&claim.user_key) {
-                *again = true;
-                continue;
+            match self.places.clone().try_acquire_owned() {
+                // The task ends only after this end of the channel.
+                Ok(_place) => {
+                    keys(&self.at_work).insert(claim.user_key.clone());
+                    let at_work = self.at_work.clone();
+                    drop(self.claimed.send(Held {
+                        claim,
+                        at_work,
+                        _place,
+                    }));
+                }
+                Err(_) => {
+                    tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
+                }
             }
-            let Ok(_place) = self.places.clone().try_acquire_owned() else {
-                tracing::error!(user.key = %claim.user_key, "claimed without a place; the lease ends by itself");
-                continue;
-            };
-            users(&self.at_work).insert(claim.user_key.clone(), false);
-            // The task ends only after this end of the channel.
-            let _ = self.claimed.send(Held {
-                claim,
-                at_work: self.at_work.clone(),
-                _place,
-            });
         }
     }
 
@@ -222,6 +218,7 @@ impl CallPace {
 
 /// The task that works.
 struct Desk {
+    part: Arc<Part>,
     reactor: Arc<Reactor>,
     /// Once cancelled no further call begins.
     stop: CancellationToken,
@@ -245,7 +242,14 @@ struct Turned {
 impl Desk {
     async fn run(mut self, mut claims: mpsc::UnboundedReceiver<Held>) {
         let mut open = true;
+        let mut idle = interval(progress::TICK);
         loop {
+            if self.turns.is_empty() && self.calls.is_empty() && self.write_backs.is_empty() {
+                self.part.step();
+                if !open && self.waiting.is_empty() && self.to_write_back.is_empty() {
+                    break;
+                }
+            }
             self.start_turns();
             self.start_write_back();
             tokio::select! {
@@ -259,26 +263,26 @@ impl Desk {
                     None => open = false,
                 },
                 Some(ended) = self.calls.join_next() => {
+                    self.part.step();
                     self.called(ended);
                     while let Some(ended) = self.calls.try_join_next() {
                         self.called(ended);
                     }
                 }
                 Some(turned) = self.turns.join_next() => {
+                    self.part.step();
                     let Turned { begun, over } = turned.unwrap_or_default();
                     for (held, begun) in begun {
                         self.start_call(held, begun);
                     }
-                    for mut held in over {
-                        match held.stays() {
-                            true => self.waiting.push(Waiting { held, done: None }),
-                            false => self.to_write_back.push(held),
-                        }
-                    }
+                    self.to_write_back.extend(over);
                     self.let_go.notify_one();
                 }
-                Some(_) = self.write_backs.join_next() => self.let_go.notify_one(),
-                else => break,
+                Some(_) = self.write_backs.join_next() => {
+                    self.part.step();
+                    self.let_go.notify_one();
+                }
+                _ = idle.tick() => {}
             }
         }
     }
@@ -296,8 +300,9 @@ impl Desk {
             let most = self.waiting.len().min(MOST_A_TURN);
             let batch: Vec<Waiting> = self.waiting.drain(..most).collect();
             let (reactor, stop) = (self.reactor.clone(), self.stop.clone());
+            let part = self.part.clone();
             self.turns
-                .spawn(async move { reactor.take_turn(batch, &stop).await });
+                .spawn(async move { reactor.take_turn(batch, &stop, &part).await });
         }
     }
 
@@ -365,7 +370,12 @@ impl Batch {
 
 impl Reactor {
     /// One transaction for all who wait.
-    async fn take_turn(&self, batch: Vec<Waiting>, stop: &CancellationToken) -> Turned {
+    async fn take_turn(
+        &self,
+        batch: Vec<Waiting>,
+        stop: &CancellationToken,
+        part: &Part,
+    ) -> Turned {
         let mut held = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
         for one in batch {
@@ -373,7 +383,7 @@ impl Reactor {
             done.extend(one.done);
         }
         let claims = held.iter().map(|held| held.claim.clone()).collect();
-        let begun = self.turn(Batch { claims, done }, stop).await;
+        let begun = self.turn(Batch { claims, done }, stop, part).await;
         let mut calls: HashMap<String, Begun> = begun
             .into_iter()
             .map(|call| (call.row.user_key.clone(), call))
@@ -392,7 +402,7 @@ impl Reactor {
     /// takes, and whoever took a user over meanwhile is known by the lease. Users who were only claimed are let go after half a
     /// lease. Turns that wait hold their users' places, so they are bounded. One user whom the database refuses holds up nobody
     /// else: a batch that is refused is halved until that one is alone.
-    async fn turn(&self, batch: Batch, stop: &CancellationToken) -> Vec<Begun> {
+    async fn turn(&self, batch: Batch, stop: &CancellationToken, part: &Part) -> Vec<Begun> {
         let until = Instant::now() + self.terms.lease / 2;
         let mut begun = Vec::new();
         let mut batches = vec![batch];
@@ -401,7 +411,11 @@ impl Reactor {
             let more = !stop.is_cancelled();
             match mirror::turn(&self.pool, &self.terms, claims, done, more).await {
                 Ok(calls) => begun.extend(calls),
-                Err(error) if error.server().is_some() && !error.is_unreachable() => {
+                Err(error)
+                    if error.server().is_some()
+                        && !error.is_unreachable()
+                        && !error.is_held_up() =>
+                {
                     match claims.as_slice() {
                         [claim] => self.set_aside(claim, &error).await,
                         _ => batches.extend(batch.halves()),
@@ -410,6 +424,8 @@ impl Reactor {
                 // Once it stops, only results are worth waiting for, and whoever stops it says how long.
                 Err(error) if !done.is_empty() || more && Instant::now() < until => {
                     tracing::warn!(error = %with_causes(&error), "results could not be recorded yet");
+                    // It is the database that hangs, and this does not.
+                    part.step();
                     batches.push(batch);
                     tokio::time::sleep(AFTER_A_FAULT).await;
                 }

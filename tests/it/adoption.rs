@@ -198,7 +198,7 @@ async fn a_pause_that_overtakes_a_claim_loses_nobody() {
     world.add(&["ada@example.test"]).await;
     world.fold().await;
     let (pool, terms) = (&world.reactor.pool, &world.reactor.terms);
-    let claims = mirror::claim(pool, terms, 16).await.expect("claims");
+    let claims = mirror::claim(pool, terms, 16, &[]).await.expect("claims");
     world.run("select roster.pause('maintenance')").await;
     let begun = mirror::turn(pool, terms, &claims, &[], true).await;
     assert_eq!(begun.expect("a turn").len(), 0);

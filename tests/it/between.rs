@@ -25,7 +25,7 @@ async fn a_recycled_key_means_another_person_also_when_the_insert_comes_between_
         .run("delete from users where email = 'ada@example.test'")
         .await;
     world.fold().await;
-    let claims = mirror::claim(&world.reactor.pool, &world.reactor.terms, 16)
+    let claims = mirror::claim(&world.reactor.pool, &world.reactor.terms, 16, &[])
         .await
         .expect("claims");
     assert_eq!(claims.len(), 1);
@@ -251,7 +251,9 @@ async fn a_deadline_counts_from_when_the_call_begins_and_not_from_when_its_turn_
         lease: terms.call_deadline / 2,
         ..terms.clone()
     };
-    let claims = mirror::claim(&pool, &claimed, 16).await.expect("claims");
+    let claims = mirror::claim(&pool, &claimed, 16, &[])
+        .await
+        .expect("claims");
     world
         .run("begin; select from roster.mirror for update")
         .await;

@@ -102,6 +102,23 @@ async fn a_ban_survives_an_adoption_and_a_takeover() {
 }
 
 #[tokio::test]
+async fn who_was_banned_and_then_removed_gives_the_address_up_and_stays_banned() {
+    let world = with_ada().await;
+    let id = world.tenant.account(ADA).await["user_id"].clone();
+    somebody_bans_ada(&world).await;
+    world.run(DELETE_ADA).await;
+    world.settle_in_time().await;
+    world
+        .run("update users set email = 'ada@example.test' where name = 'keep'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["name"], "keep");
+    let users = world.tenant.list("users").await;
+    let banned = users.iter().find(|user| user["user_id"] == id);
+    assert_eq!(banned.expect("her account")["blocked"], true);
+}
+
+#[tokio::test]
 async fn a_block_does_not_wait_for_a_look_that_fails() {
     for (kind, more) in [
         ("status", json!({"status": 500})),

@@ -1,65 +1,18 @@
 //! The binary as an operator has it: what it prints, and the exit code that scripts read.
 
 use std::{
-    io::{Read, Write},
-    process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    io::Write,
+    process::{Command, Output},
 };
 
-use secrecy::ExposeSecret;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Database, world::World};
-
-fn roster(database: &Database, words: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
-    command
-        .args(words.split_whitespace())
-        .env_clear()
-        .env("DATABASE_URL", database.url())
-        // Nobody's .env is read.
-        .current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
-
-fn with_tenant(mut command: Command, world: &World) -> Command {
-    let options = roster::emulator::Options::default();
-    command
-        .env("ROSTER__AUTH0__BASE_URL", &world.tenant.url)
-        .env("AUTH0_MGMT_CLIENT_ID", options.m2m.client_id)
-        .env(
-            "AUTH0_MGMT_CLIENT_SECRET",
-            options.m2m.client_secret.expose_secret(),
-        )
-        .env("ROSTER__AUTHZ__AUDIENCE", options.audiences.join(","))
-        .env("ROSTER__HTTP__LISTEN", "127.0.0.1:0");
-    command
-}
-
-/// A `roster` that goes on; it ends with the test, however that ends.
-struct Going(std::process::Child);
-
-impl Going {
-    fn start(mut command: Command) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        Self(child.expect("the binary runs"))
-    }
-
-    /// Everything it logged; it has ended.
-    fn log(&mut self) -> String {
-        let mut log = String::new();
-        let stderr = self.0.stderr.as_mut().expect("a pipe");
-        stderr.read_to_string(&mut log).expect("UTF-8");
-        log
-    }
-}
-
-impl Drop for Going {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{
+    Database,
+    process::{Going, roster, with_tenant},
+    world::World,
+};
 
 async fn output(mut command: Command) -> (i32, String, String) {
     let run = tokio::task::spawn_blocking(move || command.output()).await;
@@ -203,17 +156,8 @@ async fn a_running_roster_syncs_and_stops_in_order() {
     );
     assert!(world.tenant.user("ada@example.test").await.is_some());
 
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(run.0.id()).expect("a pid"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let status = loop {
-        if let Some(status) = run.0.try_wait().expect("a child") {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it did not stop");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert_eq!(status.code(), Some(0));
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.end().await, Some(0));
     assert_eq!(
         world
             .texts("select count(*)::text from roster.mirror where lease_by is not null")
@@ -268,16 +212,10 @@ async fn run_says_plainly_that_it_only_observes() {
         roster(&world.database, "run --only reactor"),
         &world,
     ));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while world
-        .texts("select count(*)::text from roster.reactors where last_listen_at is not null")
-        .await
-        == ["0"]
-    {
-        assert!(Instant::now() < deadline, "it did not start");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    run.0.kill().expect("a child");
+    world
+        .until("select bool_or(last_listen_at is not null) from roster.reactors")
+        .await;
+    run.signal(Signal::SIGKILL);
     let log = run.log();
     assert!(log.contains("nothing is written to it"), "{log}");
 }
@@ -290,10 +228,9 @@ async fn the_emulator_starts_with_the_options_of_a_file_and_shows_them() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
     command
         .args(["emulator", "--json", "--listen", "127.0.0.1:0", "--options"])
-        .arg(file.path())
-        .stdout(Stdio::piped());
-    let mut going = Going(command.spawn().expect("the binary runs"));
-    let stdout = going.0.stdout.take().expect("a pipe");
+        .arg(file.path());
+    let mut going = Going::of(command);
+    let stdout = going.stdout();
     let mut told = serde_json::Deserializer::from_reader(stdout).into_iter::<Value>();
     let told = told.next().expect("a word").expect("JSON");
     let url = told["options"].as_str().expect("an address").to_owned();

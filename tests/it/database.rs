@@ -38,6 +38,7 @@ async fn sessions_of_a_pool_have_our_settings() {
     let settings = [
         ("jit", "off"),
         ("statement_timeout", "30s"),
+        ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
         ("search_path", "pg_catalog, pg_temp"),
         ("application_name", "roster"),

@@ -360,6 +360,58 @@ async fn two_reactors_share_a_hundred_new_rows_and_do_none_twice() {
 }
 
 #[tokio::test]
+async fn a_table_that_somebody_holds_keeps_nobodys_id_waiting_and_is_no_fault_of_a_user() {
+    let world = World::new().await;
+    world.add_many(20).await;
+    world.fold().await;
+    // What reads the table passes; what writes it would wait for each row.
+    world
+        .run("begin; lock table users in share row exclusive mode")
+        .await;
+    world.settle().await;
+    assert_eq!(world.tenant.list("users").await.len(), 20);
+    assert!(
+        world
+            .says("select bool_and(lease_by is null) from roster.mirror")
+            .await
+    );
+    world.run("commit").await;
+    assert!(
+        world
+            .says("select bool_and(auth0_user_id is null) from users")
+            .await
+    );
+    world.sweep().await;
+    assert!(
+        world
+            .says("select bool_and(auth0_user_id is not null) from users")
+            .await
+    );
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_plan_that_waits_for_a_table_is_read_again_and_blames_nobody() {
+    let world = World::new().await;
+    world.add(&[ADA, "bob@example.test"]).await;
+    world.fold().await;
+    world.run("begin; lock table users").await;
+    let reactor = world.reactor.clone();
+    let works = tokio::spawn(async move { reactor.settle().await });
+    let gave_up = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
+    world.until(gave_up).await;
+    // Until the wait was given up once.
+    world
+        .until(&gave_up.replace("select exists", "select not exists"))
+        .await;
+    world.run("commit").await;
+    let _ = works.await.expect("alive");
+    world.settle().await;
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn one_user_whom_the_database_refuses_holds_up_nobody_else() {
     let world = World::new().await;
     world

@@ -150,6 +150,19 @@ async fn a_table_filled_again_after_truncate_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn a_truncate_holds_before_it_is_folded_too() {
+    let world = with_users(5, |_| {}).await;
+    world
+        .run("truncate users cascade; insert into users (email) values ('new@example.test')")
+        .await;
+    let states = "select distinct state from roster.plan where action = 'block'";
+    assert_eq!(world.texts(states).await, ["held"]);
+    world.settle().await;
+    assert_eq!(world.texts(states).await, ["held"]);
+    assert_eq!(blocked(&world).await, 0);
+}
+
+#[tokio::test]
 async fn removals_under_way_count_although_the_rows_came_back() {
     let sql = Sql::enforcing().await;
     sql.run("insert into users (email) select format('user-%s@example.test', i) from generate_series(1, 9) i")

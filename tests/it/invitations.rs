@@ -136,6 +136,26 @@ async fn a_bulk_load_makes_accounts_and_mails_nobody_until_a_person_says_so() {
 }
 
 #[tokio::test]
+async fn a_bulk_load_is_one_also_row_by_row_and_in_several_folds() {
+    let world = World::new().await;
+    world
+        .run("do $$ begin for i in 1..201 loop insert into users (email) values (format('u-%s@example.test', i)); end loop; end $$")
+        .await;
+    world
+        .run("select roster.fold(100); select roster.fold(100); select roster.fold(100)")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 201);
+    assert_eq!(world.tenant.mailed().await, Vec::<String>::new());
+    // Many in their own transactions are people who joined.
+    for i in 202..=402 {
+        world.add(&[&format!("u-{i}@example.test")]).await;
+    }
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.mailed().await.len(), 201);
+}
+
+#[tokio::test]
 async fn another_person_whom_a_bulk_load_brings_under_a_used_key_is_staged_too() {
     let world = World::new().await;
     world.add(&[ADA, "keep@example.test"]).await;

@@ -21,7 +21,7 @@ const ADA: &str = "ada@example.test";
 const BOB: &str = "bob@example.test";
 
 async fn claimed(world: &World, limit: usize) -> Vec<Claim> {
-    mirror::claim(&world.reactor.pool, &world.reactor.terms, limit)
+    mirror::claim(&world.reactor.pool, &world.reactor.terms, limit, &[])
         .await
         .expect("claims")
 }
@@ -107,6 +107,29 @@ async fn whoever_got_no_turn_makes_room_for_a_removal() {
     assert_eq!(world.tenant.account(BOB).await["blocked"], true);
     let ada = world.tenant.account(ADA).await;
     assert_eq!(ada["app_metadata"]["role"], "Admin");
+}
+
+#[tokio::test]
+async fn a_late_result_is_refused_although_the_same_reactor_has_the_user_again() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.run("update users set role = 'Editor'").await;
+    world.fold().await;
+    let lost = claimed(&world, 16).await;
+    let begun = turn(&world, &lost, &[]).await.remove(0);
+    let late = apply::apply(&world.reactor.client, begun).await;
+    // What it came to is not recorded in time. Meanwhile the role becomes another one and is to be the same again.
+    world.time_passes().await;
+    world.run("update users set role = 'Admin'").await;
+    world.settle().await;
+    world.run("update users set role = 'Editor'").await;
+    world.fold().await;
+    assert_eq!(claimed(&world, 16).await.len(), 1);
+    assert_eq!(turn(&world, &lost, &[late]).await.len(), 0);
+    world.settle_in_time().await;
+    let ada = world.tenant.account(ADA).await;
+    assert_eq!(ada["app_metadata"]["role"], "Editor");
 }
 
 #[tokio::test]

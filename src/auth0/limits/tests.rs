@@ -158,6 +158,7 @@ async fn the_budget_says_what_is_known() {
         class: Class::ReadUsers,
         limit: None,
         remaining: None,
+        per_second: None,
         reset_in: None,
         held_for: None,
     };
@@ -166,6 +167,8 @@ async fn the_budget_says_what_is_known() {
         class: Class::WriteUsers,
         limit: Some(20),
         remaining: Some(1),
+        // 19 come back in 9.5 s, of which four fifths are Roster's.
+        per_second: Some(2.0 * 0.8),
         reset_in: Some(Duration::from_millis(9_500)),
         held_for: None,
     };

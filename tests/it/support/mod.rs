@@ -7,6 +7,7 @@ pub(crate) mod issuer;
 pub(crate) mod logs;
 pub(crate) mod packages;
 pub(crate) mod pooler;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod servers;

@@ -47,10 +47,15 @@ impl Proxy {
 
     /// The database by way of this proxy.
     pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::parse(&self.url()).expect("the same connection string on another port")
+    }
+
+    /// Its connection string.
+    pub(crate) fn url(&self) -> String {
         let mut url = self.url.clone();
         url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(self.port)).expect("a port");
-        Endpoint::parse(url.as_str()).expect("the same connection string on another port")
+        url.into()
     }
 
     /// Every connection ends, and new ones are closed.

@@ -6,7 +6,8 @@ use roster::{
     auth0,
     db::{changes, connect::Endpoint, mirror::Terms, reactors::Settings, write_back},
     emulator,
-    reactor::{LONGEST_QUEUE, Reactor, apply::LOOK_FIRST},
+    progress::Progress,
+    reactor::{self, Reactor},
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -218,6 +219,7 @@ impl World {
         reactor.pool = endpoint.pool(8);
         reactor.poll_interval = Duration::from_secs(3600);
         reactor.sweep_every = Duration::from_secs(3600);
+        reactor.progress = Progress::default();
         change(&mut reactor);
         let (id, stop) = (reactor.terms.reactor, CancellationToken::new());
         let stopped = stop.clone();
@@ -277,7 +279,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         terms: Terms {
             reactor: Uuid::new_v4(),
             lease: Duration::from_secs(60),
-            call_deadline: LONGEST_QUEUE + LOOK_FIRST + client.longest_call(),
+            call_deadline: reactor::call_deadline(&client),
             invitations_per_minute: 1000,
         },
         settings: Settings {
@@ -297,5 +299,6 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         sweep_every: Duration::from_secs(300),
         history_keep: Duration::from_secs(3600),
         workers: 16,
+        progress: Progress::default(),
     }
 }
