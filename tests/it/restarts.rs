@@ -39,7 +39,7 @@ async fn a_restart_with_calls_under_way_loses_and_doubles_nothing() {
         world.tenant.fault(CREATE, "delay", 6, slow).await;
         world.add_many(6).await;
         world
-            .until("select count(*) = 6 from roster.accounts where call_id is not null")
+            .until("select count(*) >= 2 from roster.accounts where call_id is not null")
             .await;
         server.restart(how).await.expect("a restart");
         world.reconnect().await;
