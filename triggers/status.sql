@@ -29,6 +29,18 @@ end;
 comment on function roster.time_left(bigint, bigint, double precision, double precision) is
     'How long so many users take, of whom so many were done in so many seconds, when so many calls a second are allowed. Null: nothing tells.';
 
+create or replace view roster.capture_off as
+select w.relation
+from roster.watched w
+where (
+    select count(*) from pg_catalog.pg_trigger t
+    where t.tgrelid = to_regclass(w.relation) and t.tgname in ('roster_insert', 'roster_update', 'roster_delete', 'roster_truncate')
+        and t.tgenabled = 'A'
+) <> 4;
+
+comment on view roster.capture_off is
+    'Watched tables of which a change trigger is missing or not always enabled, so that only the sweep sees their changes: select roster.attach();';
+
 create or replace view roster.status as
 select
     s.mode,
@@ -59,7 +71,8 @@ select
         when pace.done > 0 and coalesce(pace.done / pace.seconds <= pace.per_second, true)
             then format('the pace of the last %s s: %s users', round(pace.seconds), pace.done)
         when pace.per_second > 0 then format('Auth0''s limit: %s calls a second are Roster''s', round(pace.per_second::numeric, 2))
-    end as eta_from
+    end as eta_from,
+    (select coalesce(array_agg(o.relation order by o.relation), '{}') from roster.capture_off o) as capture_off
 from roster.settings s
 cross join lateral (
     -- From the first call of the last minute on: what was before it is no part of this pace.
@@ -75,6 +88,7 @@ cross join lateral (
 
 comment on view roster.status is 'Everything an operator asks first, in one row.';
 comment on column roster.status.mode_was_chosen is 'False: nobody chose a mode yet, so Roster only observes. select roster.set_mode(''enforce'');';
+comment on column roster.status.capture_off is 'Watched tables whose changes only the sweep sees: select roster.attach();';
 comment on column roster.status.pending is 'Users the reactor still has to look at.';
 comment on column roster.status.eta is
     'How long the users still to be looked at take at the pace named in eta_from; waits for a retry or for the pace of mails not counted. Null: nothing tells.';
@@ -190,10 +204,9 @@ select 'capture failed', c.relation, count(*), null, max(c.changed_at),
     'The change triggers of this table no longer fit it: ' || max(c.error) || '. Put them anew: select roster.watch(…);'
 from roster.changes c where c.error is not null and c.changed_at > now() - interval '1 day' group by c.relation
 union all
-select 'table not watched', w.relation, count(*), null, null, 'Its change triggers are missing or disabled; only the sweep sees its changes. select roster.attach();'
-from roster.watched w
-where (select count(*) from pg_catalog.pg_trigger t where t.tgrelid = to_regclass(w.relation) and t.tgname like 'roster\_%' and t.tgenabled = 'A') <> 4
-group by w.relation
+select 'table not watched', o.relation, count(*), null, null,
+    'Its change triggers are missing or not always enabled; only the sweep sees its changes. Put them back: select roster.attach();'
+from roster.capture_off o group by o.relation
 union all
 select 'bell not heard', 'bell_deaf', count(*), null, max(r.heartbeat_at),
     'Test notifications do not come back: a transaction pooler? Set database.listen_url to a direct connection. Polling carries on.'

@@ -76,9 +76,10 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
         ("last LISTEN", "last_listen_at"),
         ("last sweep", "last_sweep_at"),
         ("Auth0 budget", "budget"),
+        ("changes not captured of", "capture_off"),
     ] {
         let text = output::plain(&status[field]);
-        if !text.is_empty() && text != "{}" {
+        if !text.is_empty() && text != "{}" && text != "[]" {
             table.add_row([label.to_owned(), text]);
         }
     }

@@ -36,6 +36,7 @@ mod silence;
 mod stopping;
 mod tls;
 mod turns;
+mod unwatched;
 mod wake;
 mod walls;
 mod word;

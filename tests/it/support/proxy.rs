@@ -15,7 +15,15 @@ use super::Database;
 pub(crate) struct Proxy {
     port: u16,
     url: url::Url,
-    way: watch::Sender<Way>,
+    state: watch::Sender<State>,
+}
+
+/// How things stand, and how often each fault has struck: one that is over at once has struck all the same.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    way: Way,
+    cuts: u32,
+    silences: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +44,17 @@ impl Proxy {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let (way, ways) = watch::channel(Way::Open);
+        let (state, states) = watch::channel(State {
+            way: Way::Open,
+            cuts: 0,
+            silences: 0,
+        });
         tokio::spawn(async move {
             while let Ok((from, _)) = listener.accept().await {
-                tokio::spawn(pass_on(from, target.clone(), ways.clone()));
+                tokio::spawn(pass_on(from, target.clone(), states.clone()));
             }
         });
-        Self { port, url, way }
+        Self { port, url, state }
     }
 
     /// The database by way of this proxy.
@@ -60,34 +72,42 @@ impl Proxy {
 
     /// Every connection ends, and new ones are closed.
     pub(crate) fn cut(&self) {
-        self.way.send_replace(Way::Cut);
+        self.state.send_modify(|state| {
+            state.way = Way::Cut;
+            state.cuts += 1;
+        });
     }
 
     /// Whatever is said on any connection, old or new, is lost, and nobody hears of it: a peer that is gone without a word.
     pub(crate) fn go_silent(&self) {
-        self.way.send_replace(Way::Silent);
+        self.state.send_modify(|state| {
+            state.way = Way::Silent;
+            state.silences += 1;
+        });
     }
 
     /// New connections are passed on again. Those that fell silent stay so.
     pub(crate) fn restore(&self) {
-        self.way.send_replace(Way::Open);
+        self.state.send_modify(|state| state.way = Way::Open);
     }
 }
 
 async fn pass_on(
     mut from: TcpStream,
     target: (String, u16),
-    mut ways: watch::Receiver<Way>,
+    mut states: watch::Receiver<State>,
 ) -> io::Result<()> {
-    let way = *ways.borrow_and_update();
-    let mut to = match way {
+    let then = *states.borrow_and_update();
+    let mut to = match then.way {
         Way::Cut => return Ok(()),
         Way::Silent => None,
         Way::Open => {
             let mut to = TcpStream::connect(target).await?;
+            let struck =
+                states.wait_for(|now| now.cuts > then.cuts || now.silences > then.silences);
             tokio::select! {
-                changed = ways.wait_for(|way| *way != Way::Open) => match changed.map(|way| *way) {
-                    Ok(Way::Silent) => {}
+                struck = struck => match struck {
+                    Ok(now) if now.cuts == then.cuts => {}
                     _ => return Ok(()),
                 },
                 ended = copy_bidirectional(&mut from, &mut to) => return ended.map(drop),
