@@ -126,13 +126,15 @@ pub(super) async fn rekey(
              select $1, $2, 'rekey', 'ok', clock_timestamp(), 0, $3 from moved limit 1"),
         )
         .await?;
-    // Who was invited, or is about to be, is not invited again under another key: the ledger comes along with the account.
+    // Who was invited, or is about to be, is not invited again under another key: the ledger comes along with the account. Whoever has an
+    // account that Roster made and no mail yet is to get one, also where the old key means somebody else and tells nothing of it.
     let ledger = tx
         .prepare_cached(
  &format!("{TAKEN}, \
              invited as ( \
-                select greatest(max(i.epoch), max(om.invite_epoch), 0) as epoch \
+                select greatest(max(i.epoch), max(om.invite_epoch), max(1) filter (where a.origin = 'made' and a.state = 'linked'), 0) as epoch \
                 from taken t \
+                join roster.accounts a on a.auth0_user_id = $2 \
                 left join roster.invitations i on i.user_key = t.user_key and i.incarnation = t.incarnation \
                 left join roster.mirror om on om.user_key = t.user_key and om.incarnation = t.incarnation), \
              wanted as ( \

@@ -190,6 +190,26 @@ async fn mails_go_out_at_their_pace() {
 }
 
 #[tokio::test]
+async fn who_was_not_invited_before_another_key_took_the_account_over_is_invited_then() {
+    let mut world = World::new().await;
+    world.reactor.terms.invitations_per_minute = 0;
+    world.add(&[ADA, "keep@example.test"]).await;
+    world.settle().await;
+    world.run("delete from users where id = 1").await;
+    // Her key means somebody else by now, so what was remembered of it is his.
+    world
+        .run("insert into users (id, email) values (1, 'eve@example.test'), (11, 'ada@example.test')")
+        .await;
+    world.settle().await;
+    world.reactor.terms.invitations_per_minute = 30;
+    world.settle_in_time().await;
+    let mut mailed = world.tenant.mailed().await;
+    mailed.sort();
+    assert_eq!(mailed, [ADA, "eve@example.test", "keep@example.test"]);
+    assert_eq!(world.tenant.list("users").await.len(), 3);
+}
+
+#[tokio::test]
 async fn a_lost_ledger_mails_nobody_again() {
     let world = World::new().await;
     world.add(&[ADA, "bob@example.test"]).await;
