@@ -23,7 +23,7 @@ use crate::{
     },
     http,
     progress::Progress,
-    reactor::{self, Reactor},
+    reactor::{self, AFTERLOOKS, Reactor},
     telemetry::Metrics,
 };
 
@@ -267,11 +267,13 @@ fn reactor(config: &Config, pool: Pool, progress: Progress) -> Result<Reactor, S
                 .lease
                 .max(LONGEST_LINE + client.longest_call() * 2),
             call_deadline,
+            claim_ids: Uuid::new_v4,
             invitations_per_minute: config.invitation.per_minute,
         },
         client,
         settings,
         poll_interval: config.reactor.poll_interval,
+        afterlooks: AFTERLOOKS,
         sweep_every: config.sweep.every,
         history_keep: config.history.keep,
         workers: config.reactor.workers,

@@ -2,7 +2,7 @@
 --
 -- Guarantees: users that nobody saw being inserted (a widened view, a disabled trigger) become baseline: they are looked at in Auth0
 -- before anything is created, and their invitations are staged. An account that was in doubt is looked at again. A user who is due
--- already is left alone. During a pause those count whom the pause holds up, so that its end need not look at everybody.
+-- already is left so. During a pause those count whom the pause holds up, so that its end need not look at everybody.
 create or replace function roster.sweep(out made_due integer)
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -53,6 +53,12 @@ begin
     update roster.accounts a set observed_at = null, doubted_at = null
     from quiet
     where a.user_key = quiet.user_key and a.doubted_at < now() - interval '1 minute' and a.call_id is null and a.state = 'linked';
+
+    -- Who is at work may end it without another look at the plan, unless the generation says that there was news.
+    with at_work as materialized (
+        select m.user_key from roster.mirror m where m.lease_by is not null order by m.user_key for update
+    )
+    update roster.mirror m set generation = m.generation + 1 from at_work w where m.user_key = w.user_key;
 
     with wanted as (
         select p.user_key, min(p.lane::roster.lane) as lane

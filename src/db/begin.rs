@@ -23,6 +23,8 @@ pub struct Begun {
     pub call_id: Uuid,
     /// Before it was marked; its deadline counts from the mark.
     pub at: Instant,
+    /// By then it must be over, since others may look at the account what came of it.
+    pub ends: Instant,
     /// Whether Auth0 had said that the account exists already.
     pub conflict: bool,
     /// Whether the user's row is there; a look for a removed user adopts nothing.
@@ -66,14 +68,14 @@ pub(super) async fn begin(
     let mut uninvited = Vec::new();
     for next in rows {
         match next.row.action {
-            Action::Create => creates.push(Begun::new(next)),
+            Action::Create => creates.push(Begun::new(next, terms)),
             // Reading changes nothing, so nothing has to be remembered of it.
-            Action::Look => looks.push(Begun::new(next)),
+            Action::Look => looks.push(Begun::new(next, terms)),
             Action::Invite => match invite(tx, terms, &next.row).await? {
-                true => started.begun.push(Begun::new(next)),
+                true => started.begun.push(Begun::new(next, terms)),
                 false => uninvited.push(next.row.user_key),
             },
-            _ => others.push(Begun::new(next)),
+            _ => others.push(Begun::new(next, terms)),
         }
     }
     started.later = wait_for_places(tx, terms, uninvited).await?;
@@ -87,12 +89,14 @@ pub(super) async fn begin(
 }
 
 impl Begun {
-    fn new(Next { row, last_at }: Next) -> Self {
+    fn new(Next { row, last_at }: Next, terms: &Terms) -> Self {
+        let at = Instant::now();
         Self {
             row,
             last_at,
             call_id: Uuid::new_v4(),
-            at: Instant::now(),
+            at,
+            ends: at + terms.call_deadline,
             conflict: false,
             live: true,
             known: true,

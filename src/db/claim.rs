@@ -6,7 +6,6 @@
 use std::sync::LazyLock;
 
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use super::{
     DbError,
@@ -31,7 +30,7 @@ pub async fn claim(
 ) -> Result<Vec<Claim>, DbError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     // Not counted by the database: a crash may undo this claim, and the next one must not be taken for it.
-    let id = Uuid::new_v4();
+    let id = (terms.claim_ids)();
     pool.on(QUICK, async |session| {
         let statement = session.prepare_cached(&CLAIM).await?;
         let lease = terms.lease.as_secs_f64();

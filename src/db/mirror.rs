@@ -57,6 +57,8 @@ pub struct Terms {
     pub lease: Duration,
     /// After this a call that was begun is surely over.
     pub call_deadline: Duration,
+    /// Makes [`Claim::id`]: never the same twice, of all reactors together.
+    pub claim_ids: fn() -> Uuid,
     /// Invitation mails a minute, of all reactors together.
     pub invitations_per_minute: u32,
 }

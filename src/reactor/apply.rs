@@ -18,24 +18,28 @@ use crate::{
     user::Auth0UserId,
 };
 
-/// A write is sent within this after it was begun, or not at all.
+/// What a call's deadline leaves for the time before a write is sent.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to look whether an account is blocked already, before it is blocked.
 const LOOK_FIRST: Duration = Duration::from_secs(2);
 
-/// How long after it was begun a write has surely ended, as far as this process can tell.
+/// How long after it was begun a write has surely ended, as far as this process can tell: the usual `Terms::call_deadline`.
 pub fn call_deadline(client: &Client) -> Duration {
     SEND_WITHIN + client.longest_exchange()
 }
 
-/// Makes the call that was begun and says what came of it. A write ends within [`call_deadline`] after it was begun, a look within two
-/// [`Client::longest_call`].
+/// Makes the call that was begun and says what came of it. A write that could not end by [`Begun::ends`] is not sent; a look ends
+/// within two [`Client::longest_call`].
 pub async fn apply(client: &Client, begun: Begun) -> Done {
     let span = tracing::debug_span!("apply", user.key = %begun.row.user_key, action = begun.row.action.as_str());
     let started = Instant::now();
+    let send_by = begun
+        .ends
+        .checked_sub(client.longest_exchange())
+        .unwrap_or(begun.at);
     let client = client
         .correlated(&begun.call_id.to_string())
-        .sending_by(begun.at + SEND_WITHIN);
+        .sending_by(send_by);
     let (effect, status, detail) = match plan::call(&begun) {
         Ok(call) => match carry_out(&client, call).instrument(span).await {
             Ok((effect, status)) => (effect, Some(status), None),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// When to look again after a wake, for those who relied on somebody else's ring.
-pub(super) const AFTERLOOKS: [Duration; 5] = [
+pub const AFTERLOOKS: &[Duration] = &[
     Duration::from_millis(2),
     Duration::from_millis(10),
     Duration::from_millis(50),
@@ -30,9 +30,9 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, afterlooks: &[Duration]) {
         let now = Instant::now();
-        self.after_a_wake = AFTERLOOKS.iter().rev().map(|delay| now + *delay).collect();
+        self.after_a_wake = afterlooks.iter().rev().map(|delay| now + *delay).collect();
     }
 
     /// Beside the looks after a wake, after this long and not as planned before.

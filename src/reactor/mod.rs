@@ -13,7 +13,7 @@
 //!
 //! Known races:
 //! * A writer that relied on another's ring (`triggers/bell.sql`) commits a moment after the look: each wake is followed by looks
-//!   after [`looks::AFTERLOOKS`]; the poll is the bound.
+//!   after [`AFTERLOOKS`]; the poll is the bound.
 //! * A result that cannot be recorded because the database went away: tried again until it can; if another reactor has taken the
 //!   user over by then, or this one is stopped, the call counts as unanswered and the account is looked at.
 
@@ -33,7 +33,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::apply::call_deadline;
+pub use self::{apply::call_deadline, looks::AFTERLOOKS};
 use self::{
     looks::{Look, Looks},
     work::Work,
@@ -78,6 +78,8 @@ pub struct Reactor {
     pub settings: Settings,
     /// The longest that a lost ring delays a change.
     pub poll_interval: Duration,
+    /// When to look again after a wake, shortest wait first: [`AFTERLOOKS`].
+    pub afterlooks: &'static [Duration],
     /// How often everybody is looked at.
     pub sweep_every: Duration,
     /// How long history is kept.
@@ -220,7 +222,7 @@ impl Reactor {
     async fn hear(&self, heard: Heard, looks: &mut Looks) -> Option<Look> {
         let note = match heard {
             Heard::Rang => {
-                looks.restart();
+                looks.restart(self.afterlooks);
                 return Some(Look::ForChanges);
             }
             Heard::Listening => Note::Listened,

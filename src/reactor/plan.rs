@@ -179,6 +179,7 @@ mod tests {
             },
             call_id: Uuid::nil(),
             at: Instant::now(),
+            ends: Instant::now(),
             conflict: false,
             live: true,
             known: true,

@@ -434,3 +434,24 @@ async fn one_user_whom_the_database_refuses_holds_up_nobody_else() {
     world.settle_in_time().await;
     assert!(world.tenant.user("p2@example.test").await.is_some());
 }
+
+#[tokio::test]
+async fn what_a_role_may_do_is_not_forgotten_where_its_users_are_at_work() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    let slow = json!({"delay_ms": 500});
+    world.tenant.fault(PATCH, "delay", 1, slow).await;
+    world.run("update users set role = 'Admin'").await;
+    let reactor = world.reactor.clone();
+    let works = tokio::spawn(async move { reactor.settle().await });
+    eventually("the call arrives", async || world.tenant.has_struck().await).await;
+    // The change names nobody, so everybody is looked at.
+    world
+        .run("insert into role_permissions values ('Admin', 'all:all')")
+        .await;
+    world.fold().await;
+    works.await.expect("alive").expect("settled");
+    let ada = world.tenant.account(ADA).await;
+    assert_eq!(ada["app_metadata"]["permissions"], json!(["all:all"]));
+}

@@ -133,6 +133,22 @@ async fn a_late_result_is_refused_although_the_same_reactor_has_the_user_again()
 }
 
 #[tokio::test]
+async fn a_write_that_could_outlast_its_deadline_is_not_sent() {
+    let mut world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.run("update users set role = 'Editor'").await;
+    world.fold().await;
+    // Nothing is left of it for the time before the call is sent.
+    world.reactor.terms.call_deadline = world.reactor.client.longest_exchange();
+    let claims = claimed(&world, 16).await;
+    let begun = turn(&world, &claims, &[]).await.remove(0);
+    let done = apply::apply(&world.reactor.client, begun).await;
+    assert_ne!(done.code(), "ok");
+    assert_eq!(world.tenant.calls("PATCH", "/api/v2/users/").await, 0);
+}
+
+#[tokio::test]
 async fn a_call_whose_marking_took_too_long_to_commit_is_begun_again() {
     let world = World::new().await;
     world

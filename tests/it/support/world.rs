@@ -7,7 +7,7 @@ use roster::{
     db::{changes, connect::Endpoint, mirror::Terms, reactors::Settings, write_back},
     emulator,
     progress::Progress,
-    reactor::{self, Reactor},
+    reactor::{self, AFTERLOOKS, Reactor},
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -280,6 +280,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
             reactor: Uuid::new_v4(),
             lease: Duration::from_secs(60),
             call_deadline: reactor::call_deadline(&client),
+            claim_ids: Uuid::new_v4,
             invitations_per_minute: 1000,
         },
         settings: Settings {
@@ -296,6 +297,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         },
         client,
         poll_interval: Duration::from_secs(2),
+        afterlooks: AFTERLOOKS,
         sweep_every: Duration::from_secs(300),
         history_keep: Duration::from_secs(3600),
         workers: 16,
