@@ -85,6 +85,7 @@ create table roster.accounts (
     call_action text,
     call_deadline timestamptz,
     doubted_at timestamptz,
+    doubted_action text,
     created_at timestamptz not null default now(),
     constraint accounts_call_is_whole check ((call_id is null) = (call_action is null) and (call_id is null) = (call_deadline is null)),
     constraint accounts_metadata_are_objects check (jsonb_typeof(app_metadata) = 'object' and jsonb_typeof(user_metadata) = 'object')
@@ -120,6 +121,7 @@ comment on column roster.accounts.written_back_txid is
 comment on column roster.accounts.call_id is 'A call to Auth0 whose end is not recorded; after call_deadline the account is looked at. Null: none.';
 comment on column roster.accounts.doubted_at is
     'When a call ended without an answer: Auth0 may still apply it, so the sweep looks once more a little later. Null: nothing is in doubt.';
+comment on column roster.accounts.doubted_action is 'What that call was to do: a block that shows up late is Roster''s own all the same.';
 comment on index roster.accounts_one_primary is 'At most one account of a person is the primary one.';
 comment on index roster.accounts_by_user is 'Serves the planner: all accounts of a key.';
 comment on index roster.accounts_by_email is 'Serves the question who of ours holds an address.';

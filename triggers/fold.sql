@@ -148,7 +148,7 @@ begin
         s.removal_verdict,
         case when s.is_doubled then 'key_doubled' end,
         (s.is_new or coalesce(s.is_another_person, false)) and (settings.mode = 'observe' or s.came_in_bulk),
-        s.is_new and settings.mode = 'observe',
+        (s.is_new or coalesce(s.is_another_person, false)) and s.blocked is true or s.is_new and settings.mode = 'observe',
         case
             when not s.is_desired or s.blocked or s.is_another_person then 'removal'
             when s.in_mass then 'bulk'
@@ -180,7 +180,7 @@ begin
         removal_verdict = excluded.removal_verdict,
         -- Another person starts from nothing: no baseline but their own, no invitation yet.
         baseline = case when excluded.incarnation = m.incarnation then m.baseline else excluded.baseline end,
-        look_wanted = m.look_wanted and excluded.incarnation = m.incarnation,
+        look_wanted = case when excluded.incarnation = m.incarnation then m.look_wanted else excluded.look_wanted end,
         invite_epoch = case when excluded.incarnation = m.incarnation then m.invite_epoch else 0 end;
 
     -- A removed account that holds the address of somebody named here has to give it up, though its own key did not change.

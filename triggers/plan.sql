@@ -289,7 +289,8 @@ left join lateral (
 cross join lateral (
     select case
         when rekeyed.auth0_user_id is not null then 'rekey'
-        when d.blocked then null
+        -- Somebody may have an account already, which is to be blocked then; none is made for it.
+        when d.blocked then case when m.look_wanted then 'look' end
         when coalesce(m.look_wanted, d.auth0_user_id is not null or s.mode = 'observe' or d.user_key not in (
             -- Nobody saw this row being inserted.
             select n.user_key from roster.news n

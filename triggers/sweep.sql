@@ -10,12 +10,24 @@ as $function$
 begin
     -- Who was mailed a link before the block may set a password with it, and that may lift the block (Auth0 does not say): each block is
     -- looked at again some times, until such a link has expired (after 5 days).
+    -- A ban that somebody else made of somebody who is to be blocked is looked at every day: once lifted, Roster's own has to follow.
+    with blocked as (
+        select m.user_key, a.auth0_user_id
+        from roster.accounts a join roster.mirror m on m.user_key = a.user_key
+        where a.state = 'linked' and a.call_id is null and case
+            when a.blocked_by_us then a.removed_at > now() - interval '6 days' and exists (
+                select from unnest('{10 minutes, 1 hour, 1 day, 5 days}'::interval[]) t (later)
+                where a.removed_at + t.later <= now() and a.observed_at < a.removed_at + t.later
+            )
+            when a.blocked then a.observed_at < now() - interval '1 day' and not exists (
+                select from roster.desired_users d where d.user_key = a.user_key and a.incarnation = m.incarnation and d.blocked is not true
+            )
+        end
+        for update of m skip locked
+    )
     update roster.accounts a set observed_at = null
-    where a.removed_at > now() - interval '6 days' and a.state = 'linked' and a.blocked_by_us and a.call_id is null
-        and exists (
-            select from unnest('{10 minutes, 1 hour, 1 day, 5 days}'::interval[]) t (later)
-            where a.removed_at + t.later <= now() and a.observed_at < a.removed_at + t.later
-        );
+    from blocked
+    where a.auth0_user_id = blocked.auth0_user_id and a.call_id is null;
 
     insert into roster.mirror (user_key, email, baseline, look_wanted, lane, due, due_since)
     select d.user_key, lower(d.email), true, true, 'bulk', true, now()

@@ -10,6 +10,8 @@ use super::{
 
 /// Failures after which what Auth0 does not explain is a person's to decide: some minutes with backoff.
 const MOST_UNEXPLAINED: i32 = 12;
+/// Failures of an account that is there, after which it is tried again with backoff.
+const MOST_AT_ONCE: i32 = 3;
 
 /// Writes down what a look found. The caller holds the user's mirror row.
 pub(super) async fn looked(
@@ -80,11 +82,18 @@ pub(super) async fn looked(
         .prepare_cached(
             "update roster.mirror set look_wanted = $2::text is not null, conflict = conflict and $2::text is not null, disputed = $2, \
                 error_code = $2, error_class = case when $2::text is not null then 'conflict' end, error_detail = null, \
-                error_at = case when $2::text is not null then now() end, attempts = 0, next_attempt_at = null \
+                error_at = case when $2::text is not null then now() end, attempts = case when $3 then attempts else 0 end, \
+                next_attempt_at = case when $3 and attempts > $4 then now() + make_interval(secs => random() * least(300, power(2, least(attempts, 10)))) end \
              where user_key = $1",
         )
         .await?;
-    tx.execute(&statement, &[&done.user_key, &dispute]).await?;
+    // It is there, and what was refused is tried again: at once, but not for ever where Auth0 contradicts itself.
+    let is_there = found.own.is_some();
+    tx.execute(
+        &statement,
+        &[&done.user_key, &dispute, &is_there, &MOST_AT_ONCE],
+    )
+    .await?;
     Ok(())
 }
 
@@ -99,7 +108,8 @@ async fn moved(tx: &Transaction<'_>, done: &Done, primary: &Observed) -> Result<
              insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state) \
              select $3, $1, old.incarnation, case old.origin when 'further' then 'further' else 'adopted' end, 'linked' from old \
              on conflict (auth0_user_id) do update \
-             set state = 'linked', user_key = excluded.user_key, incarnation = excluded.incarnation, origin = excluded.origin \
+             set state = 'linked', user_key = excluded.user_key, incarnation = excluded.incarnation, \
+                origin = case when a.user_key = excluded.user_key and a.origin <> 'further' and a.state <> 'gone' then a.origin else excluded.origin end \
              where a.user_key = $1 or a.state = 'gone' returning 1",
         )
         .await?;
@@ -168,7 +178,7 @@ async fn attach(
             "insert into roster.accounts as a (auth0_user_id, user_key, incarnation, origin, state) \
              select $2, m.user_key, m.incarnation, $3, 'linked' from roster.mirror m where m.user_key = $1 \
              on conflict (auth0_user_id) do update set state = 'linked', user_key = excluded.user_key, incarnation = excluded.incarnation, \
-                origin = case when a.user_key = excluded.user_key then a.origin else excluded.origin end \
+                origin = case when a.user_key = excluded.user_key and a.origin <> 'further' and a.state <> 'gone' then a.origin else excluded.origin end \
              where a.user_key = $1 or a.state = 'gone' returning 1",
         )
         .await?;

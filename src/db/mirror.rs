@@ -63,6 +63,15 @@ pub struct Terms {
     pub invitations_per_minute: u32,
 }
 
+/// What a turn came to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The calls to make.
+    pub begun: Vec<Begun>,
+    /// Users whose rows somebody holds: nothing of theirs was recorded or begun, and they need another turn.
+    pub held_up: HashSet<String>,
+}
+
 /// A lease outlasts a call's deadline by this, so that its result can still be recorded.
 const FOR_THE_RECORD: Duration = Duration::from_secs(5);
 /// When to look again at a user who is due and was not claimed, since somebody's transaction holds the row: perhaps for long.
@@ -82,7 +91,7 @@ pub async fn turn(
     claims: &[Claim],
     done: &[Done],
     more: bool,
-) -> Result<Vec<Begun>, DbError> {
+) -> Result<Turn, DbError> {
     pool.transaction(QUICK, async |tx| {
         take_turn(tx, terms, claims, done, more).await
     })
@@ -95,10 +104,11 @@ async fn take_turn(
     claims: &[Claim],
     done: &[Done],
     more: bool,
-) -> Result<Vec<Begun>, DbError> {
-    let users = lock(tx, terms, claims).await?;
+) -> Result<Turn, DbError> {
+    let Locked { users, held_up } = lock(tx, terms, claims).await?;
     let (done, late): (Vec<&Done>, Vec<&Done>) = done
         .iter()
+        .filter(|done| !held_up.contains(&done.user_key))
         .partition(|done| users.contains_key(&done.user_key));
     for done in late {
         tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
@@ -176,7 +186,7 @@ async fn take_turn(
         .collect();
     renew(tx, terms, &begun_keys).await?;
     release(tx, &settled).await?;
-    Ok(begun)
+    Ok(Turn { begun, held_up })
 }
 
 /// Lets a user go whose turn the database refused, to be tried again in a minute and told of in `roster.problems`.
@@ -245,29 +255,47 @@ pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
     .await
 }
 
-/// The users of a turn who are still this reactor's, each with its generation.
-async fn lock(
-    tx: &Transaction<'_>,
-    terms: &Terms,
-    claims: &[Claim],
-) -> Result<HashMap<String, i64>, DbError> {
+/// The users of a turn who are still this reactor's.
+struct Locked {
+    /// Each with its generation.
+    users: HashMap<String, i64>,
+    /// Whose rows somebody holds.
+    held_up: HashSet<String>,
+}
+
+/// A row that somebody holds, such as a person with an open transaction, is left for another turn, so that nobody waits for it.
+async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<Locked, DbError> {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
     let ids: Vec<Uuid> = claims.iter().map(|claim| claim.id).collect();
     // The first setting makes the plan see our own leases as none. The second: what is begun must be known after a crash, or an id
     // that Auth0 has by then is forgotten, or a mail sent again. Where a commit is to wait for less than that, it waits here all the same.
     let statement = tx
         .prepare_cached(
-            "select m.user_key, m.generation, set_config('roster.reactor', $2::uuid::text, true), \
+            "with mine as materialized ( \
+                select m.user_key from roster.mirror m join unnest($1::text[], $3::uuid[]) c (user_key, id) on c.user_key = m.user_key \
+                where m.lease_by = $2 and m.claim_id = c.id), \
+             locked as ( \
+                select m.user_key, m.generation from roster.mirror m \
+                where m.user_key = any($1) and m.lease_by = $2 \
+                    and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
+                order by m.user_key for update skip locked) \
+             select mine.user_key, locked.generation, set_config('roster.reactor', $2::uuid::text, true), \
                 set_config('synchronous_commit', case when current_setting('synchronous_commit') = 'off' then 'on' \
                     else current_setting('synchronous_commit') end, true) \
-             from roster.mirror m \
-             where m.user_key = any($1) and m.lease_by = $2 \
-                and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
-              order by m.user_key for update",
+             from mine left join locked on locked.user_key = mine.user_key",
         )
         .await?;
-    let rows = tx.query(&statement, &[&keys, &terms.reactor, &ids]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let mut found = Locked {
+        users: HashMap::with_capacity(claims.len()),
+        held_up: HashSet::new(),
+    };
+    for row in tx.query(&statement, &[&keys, &terms.reactor, &ids]).await? {
+        match row.get(1) {
+            Some(generation) => drop(found.users.insert(row.get(0), generation)),
+            None => drop(found.held_up.insert(row.get(0))),
+        }
+    }
+    Ok(found)
 }
 
 /// What is planned for some users.

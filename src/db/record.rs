@@ -224,12 +224,13 @@ pub(super) async fn observe(
     let statement = tx
         .prepare_cached(
             "update roster.accounts a set state = 'linked', email = o.email, email_verified = o.email_verified, name = o.name, blocked = o.blocked, has_logged_in = o.has_logged_in, \
-                blocked_by_us = case when not o.blocked then false when a.call_action = 'block' then true else a.blocked_by_us end, \
-                removed_at = case when not o.blocked then null when a.call_action = 'block' and not a.blocked then now() else a.removed_at end, \
+                blocked_by_us = case when not o.blocked then false when 'block' in (a.call_action, a.doubted_action) then true else a.blocked_by_us end, \
+                removed_at = case when not o.blocked then null when 'block' in (a.call_action, a.doubted_action) and not a.blocked then now() else a.removed_at end, \
                 removal_released = case when a.call_action = 'block' then m.removal_verdict is not distinct from 'released' else a.removal_released end, \
                 app_metadata = roster.owned_part(o.app_metadata, array['role', 'permissions'], a.app_metadata, d.app_metadata), \
                 user_metadata = roster.owned_part(o.user_metadata, '{}', a.user_metadata, d.user_metadata), \
                 observed_at = now(), doubted_at = case when $10 and a.call_id is not null then now() else a.doubted_at end, \
+                doubted_action = case when $10 and a.call_id is not null then a.call_action when a.doubted_at is not null then a.doubted_action end, \
                 call_id = null, call_action = null, call_deadline = null \
              from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::jsonb[], $8::jsonb[], $9::boolean[]) \
                 o (user_key, auth0_user_id, email, email_verified, name, blocked, app_metadata, user_metadata, has_logged_in) \

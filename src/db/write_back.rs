@@ -22,7 +22,7 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
                      join roster.desired_users d on d.user_key = a.user_key \
                      where a.origin <> 'further' and a.state = 'linked' and (d.auth0_user_id is null or d.auth0_user_id <> a.auth0_user_id and exists ( \
                         select from roster.accounts g where g.auth0_user_id = d.auth0_user_id and g.user_key = a.user_key and g.state = 'gone')) \
-                        and ($1::text[] is null or a.user_key = any($1)) limit 1000",
+                        and ($1::text[] is null or a.user_key = any($1)) limit 256",
                 )
                 .await?;
             let rows = session.query(&statement, &[&keys]).await?;

@@ -24,7 +24,7 @@ use std::{
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinError, JoinSet},
-    time::{Instant, interval, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -34,7 +34,7 @@ use crate::{
         DbError,
         begin::Begun,
         done::Done,
-        mirror::{self, Claim},
+        mirror::{self, Claim, Turn},
         write_back,
     },
     progress::{self, Part},
@@ -56,6 +56,9 @@ const LONGEST_QUEUE: Duration = Duration::from_secs(5);
 /// Of several turns, calls and write-backs at a time one ends within this, or is tried again: each has a deadline of half a minute, and a
 /// session may have to be made first.
 const LONGEST_STEP: Duration = Duration::from_secs(150);
+
+/// When a user whose row somebody held gets another turn.
+const WHILE_HELD: Duration = Duration::from_millis(100);
 
 /// The hand-over to the task that works.
 pub(super) struct Work {
@@ -237,6 +240,8 @@ struct Desk {
 struct Turned {
     begun: Vec<(Held, Begun)>,
     over: Vec<Held>,
+    /// Whose rows somebody held.
+    again: Vec<Waiting>,
 }
 
 impl Desk {
@@ -271,7 +276,13 @@ impl Desk {
                 }
                 Some(turned) = self.turns.join_next() => {
                     self.part.step();
-                    let Turned { begun, over } = turned.unwrap_or_default();
+                    let Turned { begun, over, again } = turned.unwrap_or_default();
+                    for waiting in again {
+                        self.calls.spawn(async move {
+                            sleep(WHILE_HELD).await;
+                            waiting
+                        });
+                    }
                     for (held, begun) in begun {
                         self.start_call(held, begun);
                     }
@@ -348,6 +359,17 @@ struct Batch {
 }
 
 impl Batch {
+    /// These users, and what their last calls came to.
+    fn of(self, users: HashSet<String>) -> HashMap<String, Option<Done>> {
+        let mut of: HashMap<_, _> = users.into_iter().map(|key| (key, None)).collect();
+        for done in self.done {
+            if let Some(place) = of.get_mut(&done.user_key) {
+                *place = Some(done);
+            }
+        }
+        of
+    }
+
     fn halves(mut self) -> [Self; 2] {
         let claims = self.claims.split_off(self.claims.len() / 2);
         let of_others: HashSet<&str> = claims.iter().map(|claim| claim.user_key.as_str()).collect();
@@ -383,16 +405,18 @@ impl Reactor {
             done.extend(one.done);
         }
         let claims = held.iter().map(|held| held.claim.clone()).collect();
-        let begun = self.turn(Batch { claims, done }, stop, part).await;
+        let (begun, mut again) = self.turn(Batch { claims, done }, stop, part).await;
         let mut calls: HashMap<String, Begun> = begun
             .into_iter()
             .map(|call| (call.row.user_key.clone(), call))
             .collect();
         let mut turned = Turned::default();
         for held in held {
-            match calls.remove(&held.claim.user_key) {
-                Some(call) => turned.begun.push((held, call)),
-                None => turned.over.push(held),
+            let key = &held.claim.user_key;
+            match (calls.remove(key), again.remove(key)) {
+                (Some(call), _) => turned.begun.push((held, call)),
+                (None, Some(done)) => turned.again.push(Waiting { held, done }),
+                (None, None) => turned.over.push(held),
             }
         }
         turned
@@ -400,17 +424,29 @@ impl Reactor {
 
     /// One turn. What calls came to is tried to be recorded until it is: an outage of the database loses no result, however long it
     /// takes, and whoever took a user over meanwhile is known by the lease. Users who were only claimed are let go after half a
-    /// lease. Turns that wait hold their users' places, so they are bounded. One user whom the database refuses holds up nobody
-    /// else: a batch that is refused is halved until that one is alone.
-    async fn turn(&self, batch: Batch, stop: &CancellationToken, part: &Part) -> Vec<Begun> {
+    /// lease. Turns that wait hold their users' places, so they are bounded. One user whom the database refuses, or whose row somebody
+    /// holds, holds up nobody else: the batch is halved until that one is alone. Gives what was begun, and who needs another turn.
+    async fn turn(
+        &self,
+        batch: Batch,
+        stop: &CancellationToken,
+        part: &Part,
+    ) -> (Vec<Begun>, HashMap<String, Option<Done>>) {
         let until = Instant::now() + self.terms.lease / 2;
         let mut begun = Vec::new();
+        let mut again = HashMap::new();
         let mut batches = vec![batch];
         while let Some(batch) = batches.pop() {
             let (claims, done) = (&batch.claims, &batch.done);
             let more = !stop.is_cancelled();
             match mirror::turn(&self.pool, &self.terms, claims, done, more).await {
-                Ok(calls) => begun.extend(calls),
+                Ok(Turn {
+                    begun: calls,
+                    held_up,
+                }) => {
+                    begun.extend(calls);
+                    again.extend(batch.of(held_up));
+                }
                 Err(error)
                     if error.server().is_some()
                         && !error.is_unreachable()
@@ -427,7 +463,7 @@ impl Reactor {
                     // It is the database that hangs, and this does not.
                     part.step();
                     batches.push(batch);
-                    tokio::time::sleep(AFTER_A_FAULT).await;
+                    sleep(AFTER_A_FAULT).await;
                 }
                 Err(error) => {
                     let users: usize = batches.iter().map(|batch| batch.claims.len()).sum();
@@ -436,7 +472,7 @@ impl Reactor {
                 }
             }
         }
-        begun
+        (begun, again)
     }
 
     async fn set_aside(&self, claim: &Claim, error: &DbError) {

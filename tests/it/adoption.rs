@@ -201,7 +201,7 @@ async fn a_pause_that_overtakes_a_claim_loses_nobody() {
     let claims = mirror::claim(pool, terms, 16, &[]).await.expect("claims");
     world.run("select roster.pause('maintenance')").await;
     let begun = mirror::turn(pool, terms, &claims, &[], true).await;
-    assert_eq!(begun.expect("a turn").len(), 0);
+    assert_eq!(begun.expect("a turn").begun.len(), 0);
     world.run("select roster.resume()").await;
     world.settle().await;
     assert_eq!(world.tenant.mailed().await, ["ada@example.test"]);

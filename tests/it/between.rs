@@ -41,7 +41,8 @@ async fn a_recycled_key_means_another_person_also_when_the_insert_comes_between_
         true,
     )
     .await
-    .expect("a turn");
+    .expect("a turn")
+    .begun;
     let actions: Vec<&str> = begun.iter().map(|call| call.row.action.as_str()).collect();
     assert_eq!(
         actions, [""; 0],
@@ -130,7 +131,8 @@ async fn a_user_whose_blocked_is_null_is_not_blocked() {
     sql.run("alter table users alter column blocked drop not null; insert into users (email, blocked) values ('ada@example.test', true)").await;
     sql.run("select roster.fold()").await;
     sql.run("insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state) values ('auth0|1', '1', 1, 'made', 'chosen')").await;
-    sql.run("update users set blocked = null").await;
+    sql.run("update users set blocked = null; update roster.mirror set look_wanted = false")
+        .await;
     assert_eq!(sql.plan().await, ["1 create due"]);
     sql.run("update roster.accounts set state = 'linked', email = 'ada@example.test', blocked = true, blocked_by_us = true, observed_at = now(), app_metadata = '{\"role\": \"Artist\", \"permissions\": []}'").await;
     assert_eq!(sql.plan().await, ["1 unblock due"]);
@@ -255,12 +257,12 @@ async fn a_deadline_counts_from_when_the_call_begins_and_not_from_when_its_turn_
         .await
         .expect("claims");
     world
-        .run("begin; select from roster.mirror for update")
+        .run("begin; lock table roster.accounts in share mode")
         .await;
     let turn = tokio::spawn(async move { mirror::turn(&pool, &terms, &claims, &[], true).await });
-    eventually("a turn that waits for the row", async || {
+    eventually("a turn that waits", async || {
         world
-            .says("select exists (select from pg_locks where not granted and locktype = 'transactionid' and pid in \
+            .says("select exists (select from pg_locks where not granted and locktype = 'relation' and pid in \
                 (select pid from pg_stat_activity where datname = current_database()))")
             .await
     })
@@ -268,7 +270,7 @@ async fn a_deadline_counts_from_when_the_call_begins_and_not_from_when_its_turn_
     world
         .run("create temp table free as select clock_timestamp() as at; commit")
         .await;
-    assert_eq!(turn.await.expect("alive").expect("a turn").len(), 1);
+    assert_eq!(turn.await.expect("alive").expect("a turn").begun.len(), 1);
     let deadline = world.reactor.terms.call_deadline.as_secs_f64();
     let lease = world.reactor.terms.lease.as_secs_f64();
     let counted = format!(

@@ -146,6 +146,70 @@ async fn a_lost_block_is_rosters_own_and_lifted_when_the_row_returns() {
     assert!(!ada_is_blocked(&world).await);
 }
 
+#[tokio::test]
+async fn a_block_that_auth0_applies_after_the_look_is_rosters_own_still() {
+    let world = with_ada().await;
+    world.tenant.fault(PATCH, "cut_before", 1, json!({})).await;
+    world.run(DELETE_ADA).await;
+    world.settle().await;
+    // She is back before anybody knows what became of the block.
+    world.add(&[ADA]).await;
+    world.settle_in_time().await;
+    assert!(!ada_is_blocked(&world).await);
+    // Only now it arrives.
+    somebody_bans_ada(&world).await;
+    world
+        .run("update roster.accounts set doubted_at = now() - interval '2 minutes' where doubted_at is not null")
+        .await;
+    world.sweep().await;
+    world.settle_in_time().await;
+    assert!(!ada_is_blocked(&world).await);
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_is_inserted_blocked_is_blocked_where_there_is_an_account() {
+    let world = World::new().await;
+    let there = json!({"email": ADA, "email_verified": true});
+    world.tenant.has(there).await;
+    world
+        .run(
+            "insert into users (email, blocked) values ('ada@example.test', true), ('bob@example.test', true)",
+        )
+        .await;
+    world.settle_in_time().await;
+    assert!(ada_is_blocked(&world).await);
+    assert!(
+        world.tenant.user("bob@example.test").await.is_none(),
+        "no account is made to be blocked"
+    );
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    world.run("update users set blocked = false").await;
+    world.settle_in_time().await;
+    assert!(!ada_is_blocked(&world).await);
+    assert_eq!(world.tenant.mailed().await, ["bob@example.test"]);
+}
+
+#[tokio::test]
+async fn a_lifted_ban_of_somebody_removed_is_followed_by_rosters_own_block() {
+    let world = with_ada().await;
+    somebody_bans_ada(&world).await;
+    world.run(DELETE_ADA).await;
+    world.settle_in_time().await;
+    let lifted = Patch {
+        blocked: Some(false),
+        ..Patch::default()
+    };
+    world.tenant.somebody_patches(ADA, lifted).await;
+    world.sweep().await;
+    assert!(!ada_is_blocked(&world).await, "nobody has looked yet");
+    world
+        .run("update roster.accounts set observed_at = now() - interval '25 hours'")
+        .await;
+    world.sweep().await;
+    assert!(ada_is_blocked(&world).await);
+}
+
 /// After the sweeps of five days.
 async fn five_days_of_sweeps(world: &World) {
     for later in ["10 minutes", "1 hour", "1 day", "5 days"] {

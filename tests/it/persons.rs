@@ -454,6 +454,51 @@ async fn whose_account_was_linked_away_before_the_removal_is_blocked_where_it_we
 }
 
 #[tokio::test]
+async fn a_google_account_linked_into_the_users_own_leaves_that_the_users() {
+    let (world, ada) = with_ada().await;
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    world.tenant.has(google).await;
+    world
+        .run("select roster.follow('1', 'google-oauth2|7', 'ada@example.test')")
+        .await;
+    world.settle().await;
+    let into = format!("/api/v2/users/{}/identities", text(&ada["user_id"]));
+    let secondary = json!({"provider": "google-oauth2", "user_id": "7"});
+    assert_eq!(world.tenant.post(&into, secondary).await, 201);
+    world.tenant.forget_requests().await;
+    world
+        .run("update users set role = 'Admin', email = 'king@example.test' where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    let king = world.tenant.account("king@example.test").await;
+    assert_eq!(king["user_id"], ada["user_id"]);
+    assert_eq!(king["app_metadata"]["role"], "Admin");
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    assert_eq!(world.tenant.calls("POST", "/api/v2/users").await, 0);
+}
+
+#[tokio::test]
+async fn a_tenant_that_contradicts_itself_is_not_asked_without_a_break() {
+    let (world, _) = with_ada().await;
+    let gone = json!({"status": 404, "body": {"statusCode": 404, "error": "Not Found", "message": "The user does not exist.", "errorCode": "inexistent_user"}});
+    world
+        .tenant
+        .fault("PATCH /api/v2/users/{id}", "status", 1000, gone)
+        .await;
+    world
+        .run("update users set role = 'Admin' where email = 'ada@example.test'")
+        .await;
+    world.settle().await;
+    let tries = world.tenant.patches().await.len();
+    assert!(tries < 10, "{tries} tries");
+    world.tenant.mend().await;
+    world.settle_in_time().await;
+    let ada = world.tenant.account("ada@example.test").await;
+    assert_eq!(ada["app_metadata"]["role"], "Admin");
+}
+
+#[tokio::test]
 async fn an_account_that_was_unlinked_is_left_alone_and_linked_again_it_is_followed() {
     let (world, ada) = with_ada().await;
     let id = text(&ada["user_id"]);

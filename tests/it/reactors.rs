@@ -27,6 +27,7 @@ async fn turn(reactor: &Reactor, claims: &[Claim], done: &[Done]) -> Vec<Begun> 
     mirror::turn(&reactor.pool, &reactor.terms, claims, done, true)
         .await
         .expect("a turn")
+        .begun
 }
 
 /// A world with one user who is mirrored and whose role has changed since.

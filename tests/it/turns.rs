@@ -10,6 +10,7 @@ use roster::{
     },
     reactor::apply,
 };
+use serde_json::json;
 use std::time::Duration;
 
 use crate::support::{
@@ -31,6 +32,7 @@ async fn turn(world: &World, claims: &[Claim], done: &[Done]) -> Vec<Begun> {
     mirror::turn(pool, terms, claims, done, true)
         .await
         .expect("a turn")
+        .begun
 }
 
 /// Until so many sessions wait for a lock of this kind.
@@ -255,4 +257,55 @@ async fn a_row_that_somebody_holds_is_not_asked_for_without_a_break() {
     assert_eq!(claimed(&world, 16).await, []);
     let next = mirror::next_due(&world.reactor.pool).await.expect("a time");
     assert!(next >= Some(Duration::from_millis(50)), "{next:?}");
+}
+
+#[tokio::test]
+async fn rows_that_somebody_holds_keep_nobody_else_waiting() {
+    let world = World::new().await;
+    world
+        .add(&[ADA, BOB, "cyd@example.test", "dan@example.test"])
+        .await;
+    world.settle().await;
+    let slow = json!({"delay_ms": 2000});
+    world
+        .tenant
+        .fault("PATCH /api/v2/users/{id}", "delay", 3, slow)
+        .await;
+    let running = world.start(|_| {});
+    world.listening(&running).await;
+    world
+        .run("update users set role = 'Admin' where id < 4")
+        .await;
+    world
+        .until("select count(*) = 3 from roster.accounts where call_id is not null")
+        .await;
+    // A person in the middle of something, with calls under way.
+    let person = world.database.client().await;
+    let holds = "begin; select from roster.mirror where user_key in ('1', '2', '3') for update";
+    person.batch_execute(holds).await.expect("held rows");
+    eventually("the answers", async || {
+        let users = world.tenant.list("users").await;
+        let changed = users
+            .iter()
+            .filter(|user| user["app_metadata"]["role"] == "Admin");
+        changed.count() == 3
+    })
+    .await;
+    world.run("delete from users where id = 4").await;
+    eventually("a block", async || {
+        world.tenant.account("dan@example.test").await["blocked"] == true
+    })
+    .await;
+    assert!(
+        world
+            .says("select count(*) = 3 from roster.accounts where call_id is not null")
+            .await,
+        "they are held still"
+    );
+    person.batch_execute("rollback").await.expect("let go");
+    world
+        .until("select count(*) = 0 from roster.mirror where due")
+        .await;
+    running.stop().await;
+    assert_eq!(world.plan().await, Vec::<String>::new());
 }

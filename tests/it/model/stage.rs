@@ -186,7 +186,8 @@ impl Stage {
         let (pool, terms) = (&self.world.reactor.pool, &self.terms[at]);
         let begun = mirror::turn(pool, terms, &[claim], &done, true)
             .await
-            .expect("a turn");
+            .expect("a turn")
+            .begun;
         match (begun.into_iter().next(), after.worker(slot)) {
             (Some(begun), Some(Worker::Calling { call, .. })) => {
                 self.calls[usize::from(call)] = Some(Made {
