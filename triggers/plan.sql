@@ -376,7 +376,7 @@ select
         when p.disputed is not null and p.action in ('create', 'look', 'update', 'unblock', 'invite') then 'disputed'
         when p.is_removal and p.removal_verdict = 'kept' then 'kept'
         when held.because is not null then 'held'
-        when p.error_class = 'data' and p.action not in ('block', 'delete') then 'parked'
+        when p.error_class = 'data' and p.action in ('create', 'update', 'unblock', 'move aside', 'invite') then 'parked'
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'
