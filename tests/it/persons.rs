@@ -514,3 +514,21 @@ async fn an_id_changed_by_hand_is_put_back_or_linked_by_a_person() {
     assert_eq!(user["blocked"], false);
     assert_eq!(world.problems().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn who_gets_another_key_while_the_account_is_being_made_keeps_it() {
+    let world = World::new().await;
+    let lost = json!({});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "cut_after", 1, lost)
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    world.run("update users set id = 99").await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 1);
+    assert_eq!(world.tenant.mailed().await, ["ada@example.test"]);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
