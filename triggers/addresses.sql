@@ -54,12 +54,17 @@ as $function$
 #variable_conflict use_column
 begin
     return query
-        select other.user_key, exists (
-            select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
-            where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
-        )
-        from roster.desired_users other
-        where other.blocked is not true and (lower(other.email) = lower(address) or other.auth0_user_id = account)
+        select c.user_key, c.has_an_account
+        from (
+            select other.user_key, other.blocked, exists (
+                select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
+                where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
+            ) as has_an_account
+            from roster.desired_users other
+            where lower(other.email) = lower(address) or other.auth0_user_id = account
+        ) c
+        -- Who is blocked gets no account, but the one there is gets its address, for which others may wait.
+        where c.blocked is not true or c.has_an_account
         limit 1;
 end
 $function$;

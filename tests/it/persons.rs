@@ -532,3 +532,26 @@ async fn who_gets_another_key_while_the_account_is_being_made_keeps_it() {
     assert_eq!(world.plan().await, Vec::<String>::new());
     assert_eq!(world.problems().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_blocked_user_gets_the_address_of_one_who_left() {
+    let (world, ada) = with_ada().await;
+    world.add(&["bob@example.test"]).await;
+    world.settle().await;
+    world.run(DELETE_ADA).await;
+    world
+        .run("update users set blocked = true where email = 'bob@example.test'")
+        .await;
+    world.settle().await;
+    // Somebody else waits for the address that is given up.
+    world
+        .run("update users set email = 'ada@example.test' where email = 'bob@example.test'")
+        .await;
+    world.add(&["bob@example.test"]).await;
+    world.settle_in_time().await;
+    let taken = world.tenant.account("ada@example.test").await;
+    assert_ne!(taken["user_id"], ada["user_id"]);
+    assert_eq!(taken["blocked"], true);
+    assert!(world.tenant.user("bob@example.test").await.is_some());
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
