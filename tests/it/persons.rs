@@ -555,3 +555,25 @@ async fn a_blocked_user_gets_the_address_of_one_who_left() {
     assert!(world.tenant.user("bob@example.test").await.is_some());
     assert_eq!(world.plan().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn who_was_made_and_not_told_of_is_invited_although_the_key_means_another_by_now() {
+    let world = World::new().await;
+    let lost = json!({});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "cut_after", 1, lost)
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email) values (1, 'bob@example.test')")
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    let mut mailed = world.tenant.mailed().await;
+    mailed.sort();
+    assert_eq!(mailed, ["ada@example.test", "bob@example.test"]);
+}
