@@ -37,14 +37,14 @@ begin
         from roster.accounts h
         join roster.mirror m on m.user_key = h.user_key
         left join roster.desired_users d on d.user_key = h.user_key
-        where lower(h.email) = lower(address) and h.origin <> 'further' and h.state in ('linked', 'missing')
+        where lower(h.email) = lower(address) and h.origin <> 'further' and (h.state in ('linked', 'missing') or h.call_id is not null)
             and h.auth0_user_id is distinct from account
         limit 1;
 end
 $function$;
 
 comment on function roster.address_holder(text, text) is
-    'Who of ours holds this address with another account than this one, and whether that user''s row has it still. No row: nobody.';
+    'Who of ours holds this address, or is just getting it, with another account than this one, and whether that user''s row has it still. No row: nobody.';
 
 create or replace function roster.account_claimant(account text, address text, out user_key text, out has_an_account boolean)
     returns setof record
@@ -54,12 +54,17 @@ as $function$
 #variable_conflict use_column
 begin
     return query
-        select other.user_key, exists (
-            select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
-            where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
-        )
-        from roster.desired_users other
-        where other.blocked is not true and (lower(other.email) = lower(address) or other.auth0_user_id = account)
+        select c.user_key, c.has_an_account
+        from (
+            select other.user_key, other.blocked, exists (
+                select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
+                where own.user_key = other.user_key and own.origin <> 'further' and own.state <> 'gone'
+            ) as has_an_account
+            from roster.desired_users other
+            where lower(other.email) = lower(address) or other.auth0_user_id = account
+        ) c
+        -- Who is blocked gets no account, but the one there is gets its address, for which others may wait.
+        where c.blocked is not true or c.has_an_account
         limit 1;
 end
 $function$;
@@ -82,7 +87,7 @@ begin
             select 2, * from roster.accounts where lower(email) = lower(address) and state <> 'gone'
         ) a
         join roster.mirror am on am.user_key = a.user_key
-        where a.origin <> 'further' and a.state in ('linked', 'missing') and a.call_id is null
+        where a.origin <> 'further' and (a.state in ('linked', 'missing') or a.call_id is not null)
             and (a.incarnation <> am.incarnation or not exists (select from roster.desired_users other where other.user_key = a.user_key))
         order by a.rank, a.auth0_user_id
         limit 1;
@@ -90,7 +95,7 @@ end
 $function$;
 
 comment on function roster.account_left_over(text, text) is
-    'An account that belongs to nobody any more (its key has no row, or means another person now), with this id or else this address.';
+    'An account that belongs to nobody any more (its key has no row, or means another person now), with this id or else this address. A call for it may be in flight.';
 
 create or replace function roster.namesake(address text, but text) returns text
     language plpgsql stable security definer

@@ -250,7 +250,11 @@ select
         when what.action in ('create', 'look') and holder.wants_it_too then 'disputed'
         when what.action = 'create' and namesake.user_key is not null then 'disputed'
     end as verdict,
-    case when what.action = 'create' and holder.user_key is not null then format('the address is still held by user %s', holder.user_key) end as waits_for,
+    case
+        when what.action = 'rekey' and (select a.call_id is not null from roster.accounts a where a.auth0_user_id = rekeyed.auth0_user_id)
+            then format('a call for the account of user %s is in flight', rekeyed.user_key)
+        when what.action = 'create' and holder.user_key is not null then format('the address is still held by user %s', holder.user_key)
+    end as waits_for,
     null::timestamptz as due_at,
     case
         when what.action = 'rekey' then format('takes over the account of user %s', rekeyed.user_key)
@@ -377,7 +381,7 @@ select
         when p.disputed is not null and p.action in ('create', 'look', 'update', 'unblock', 'invite') then 'disputed'
         when p.is_removal and p.removal_verdict = 'kept' then 'kept'
         when held.because is not null then 'held'
-        when p.error_class = 'data' and p.action not in ('block', 'delete') then 'parked'
+        when p.error_class = 'data' and p.action in ('create', 'update', 'unblock', 'move aside', 'invite') then 'parked'
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'

@@ -105,7 +105,7 @@ pub(super) async fn record(
 
 /// Whose the account is, if it is nobody's any more: of two users of one turn whose rows both claim it, the first one has it by now.
 const TAKEN: &str = "with taken as ( \
-    select a.user_key, a.incarnation from roster.accounts a join roster.mirror am on am.user_key = a.user_key \
+    select a.user_key, a.incarnation, a.origin = 'made' and not am.baseline as invites from roster.accounts a join roster.mirror am on am.user_key = a.user_key \
     where a.auth0_user_id = $2 and (a.incarnation <> am.incarnation \
         or not exists (select from roster.desired_users d where d.user_key = a.user_key)))";
 
@@ -126,15 +126,14 @@ pub(super) async fn rekey(
              select $1, $2, 'rekey', 'ok', clock_timestamp(), 0, $3 from moved limit 1"),
         )
         .await?;
-    // Who was invited, or is about to be, is not invited again under another key: the ledger comes along with the account. Whoever has an
-    // account that Roster made and no mail yet is to get one, also where the old key means somebody else and tells nothing of it.
+    // Who was invited, or is about to be, is not invited again under another key: the ledger comes along with the account. One that Roster
+    // made wants its invitation also where nothing stands in the ledger yet, and its key came to mean somebody else before it did.
     let ledger = tx
         .prepare_cached(
  &format!("{TAKEN}, \
              invited as ( \
-                select greatest(max(i.epoch), max(om.invite_epoch), max(1) filter (where a.origin = 'made' and a.state = 'linked'), 0) as epoch \
+                select greatest(max(i.epoch), max(om.invite_epoch), max(t.invites::integer), 0) as epoch \
                 from taken t \
-                join roster.accounts a on a.auth0_user_id = $2 \
                 left join roster.invitations i on i.user_key = t.user_key and i.incarnation = t.incarnation \
                 left join roster.mirror om on om.user_key = t.user_key and om.incarnation = t.incarnation), \
              wanted as ( \

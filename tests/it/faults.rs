@@ -455,3 +455,28 @@ async fn what_a_role_may_do_is_not_forgotten_where_its_users_are_at_work() {
     let ada = world.tenant.account(ADA).await;
     assert_eq!(ada["app_metadata"]["permissions"], json!(["all:all"]));
 }
+
+#[tokio::test]
+async fn a_reactor_that_dies_over_a_block_is_succeeded_also_where_auth0_refused_what_came_with_it()
+{
+    let world = World::new().await;
+    world.add(&[ADA, "keep@example.test"]).await;
+    world.settle().await;
+    let refusal = json!({"status": 400});
+    world.tenant.fault(PATCH, "status", 1, refusal).await;
+    world
+        .run("update users set blocked = true, role = 'Admin' where email = 'ada@example.test'")
+        .await;
+    world.settle().await;
+    world.time_passes().await;
+    let slow = json!({"delay_ms": 60_000});
+    world.tenant.fault(PATCH, "delay", 1, slow).await;
+    let reactor = world.reactor.clone();
+    let works = tokio::spawn(async move { reactor.settle().await });
+    eventually("the call arrives", async || world.tenant.has_struck().await).await;
+    works.abort();
+    assert!(works.await.expect_err("died").is_cancelled());
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["blocked"], true);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}

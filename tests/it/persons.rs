@@ -559,3 +559,66 @@ async fn an_id_changed_by_hand_is_put_back_or_linked_by_a_person() {
     assert_eq!(user["blocked"], false);
     assert_eq!(world.problems().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn who_gets_another_key_while_the_account_is_being_made_keeps_it() {
+    let world = World::new().await;
+    let lost = json!({});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "cut_after", 1, lost)
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    world.run("update users set id = 99").await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 1);
+    assert_eq!(world.tenant.mailed().await, ["ada@example.test"]);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_blocked_user_gets_the_address_of_one_who_left() {
+    let (world, ada) = with_ada().await;
+    world.add(&["bob@example.test"]).await;
+    world.settle().await;
+    world.run(DELETE_ADA).await;
+    world
+        .run("update users set blocked = true where email = 'bob@example.test'")
+        .await;
+    world.settle().await;
+    // Somebody else waits for the address that is given up.
+    world
+        .run("update users set email = 'ada@example.test' where email = 'bob@example.test'")
+        .await;
+    world.add(&["bob@example.test"]).await;
+    world.settle_in_time().await;
+    let taken = world.tenant.account("ada@example.test").await;
+    assert_ne!(taken["user_id"], ada["user_id"]);
+    assert_eq!(taken["blocked"], true);
+    assert!(world.tenant.user("bob@example.test").await.is_some());
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_was_made_and_not_told_of_is_invited_although_the_key_means_another_by_now() {
+    let world = World::new().await;
+    let lost = json!({});
+    world
+        .tenant
+        .fault("POST /api/v2/users", "cut_after", 1, lost)
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email) values (1, 'bob@example.test')")
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.list("users").await.len(), 2);
+    let mut mailed = world.tenant.mailed().await;
+    mailed.sort();
+    assert_eq!(mailed, ["ada@example.test", "bob@example.test"]);
+}
