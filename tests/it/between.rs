@@ -101,7 +101,7 @@ async fn an_account_with_an_open_call_is_looked_at_before_somebody_takes_it_over
         update roster.accounts set call_id = gen_random_uuid(), call_action = 'block', call_deadline = now() - interval '1 s' where user_key = '1'").await;
     sql.run("insert into users (id, email) values (7, 'ada@example.test'); select roster.fold()")
         .await;
-    assert_eq!(sql.plan().await, ["1 look due", "7 create waiting"]);
+    assert_eq!(sql.plan().await, ["1 look due", "7 rekey waiting"]);
 }
 
 #[tokio::test]
