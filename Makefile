@@ -1,6 +1,7 @@
 # make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server
 # make test    formatting, lints and every test
 # make bench   measure against a bare database and the peers' figures; BUILD=1 times builds from nothing as well
+# make storm   changes and faults at random until N seeds (20) from SEED (1) have ended well
 # make lint    formatting and lints alone
 # make tools   install what these need and is missing; the others do it first
 #
@@ -10,7 +11,7 @@ CARGO ?= cargo
 # Where each bench leaves its table.
 BENCHED = $(or $(CARGO_TARGET_DIR),target)/tmp/bench
 
-.PHONY: demo test bench lint tools
+.PHONY: demo test bench storm lint tools
 
 demo: tools
 	$(CARGO) build --locked --bin roster
@@ -25,6 +26,11 @@ bench: tools
 	rm -rf $(BENCHED)
 	BUILD=$(BUILD) $(CARGO) bench --locked --bench '*'
 	@for table in $(BENCHED)/*.md; do cat $$table; echo; done
+
+storm: TOOLS = --tests
+storm: tools
+	STORM_SEED=$(or $(SEED),1) STORM_SEEDS=$(or $(N),20) \
+		$(CARGO) test --locked --test it -- --ignored --nocapture storm::whatever
 
 lint: tools
 	$(CARGO) fmt --all -- --check

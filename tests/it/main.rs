@@ -34,6 +34,7 @@ mod restarts;
 mod rights;
 mod silence;
 mod stopping;
+mod storm;
 mod tls;
 mod turns;
 mod unwatched;

@@ -65,6 +65,11 @@ impl Database {
         Self::create(template).await
     }
 
+    /// A copy of this one, with which nobody is connected.
+    pub(crate) async fn copy_of(template: &Self) -> Self {
+        Self::create(template.name()).await
+    }
+
     async fn create(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);

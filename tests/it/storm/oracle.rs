@@ -1,0 +1,312 @@
+//! What Auth0 has to hold once a storm is over, told from the application's tables and from what other people surely did.
+//!
+//! It asks neither the reactor nor Roster's views, with one exception: an invitation may be missing where Roster *says* that it is
+//! staged or unknown, and then only if something happened in this storm that may have that effect.
+//!
+//! * Each live row: one account of its address, with its name, role, permissions and block, and its id in the row.
+//! * Every other account that Roster linked: blocked. One that was there before and was never linked: untouched.
+//! * A Google log-in that Roster was told of: role, permissions and block of its user, address and name its own.
+//! * Mails: nobody gets two in a row at one address, and each live account's last one went to the address it has, unless excused (nobody
+//!   logs in here, so who has a new address is invited anew). An address that never changed hands gets at most one, however often its row
+//!   came and went.
+//! * Keys of others in the metadata, and bans by others, stand.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+
+use super::{
+    faults::Counts,
+    operator::{self, Known},
+    people,
+    place::Stage,
+};
+use crate::support::world::text;
+
+/// One row of the application's table, with all that hangs on it.
+struct Row {
+    person: u32,
+    id: Option<String>,
+    email: String,
+    name: Option<String>,
+    role: String,
+    blocked: bool,
+    permissions: Vec<String>,
+}
+
+/// What is not as it has to be; empty if all is.
+pub(super) async fn verdict(stage: &Stage<'_>, counts: &Counts) -> Vec<String> {
+    let rows = rows(stage).await;
+    let accounts = stage.tenant.list("users").await;
+    let mut wrong = Vec::new();
+    let mut told = |what: String| wrong.push(what);
+    let ours: Vec<&Value> = accounts.iter().filter(|a| is_ours(a)).collect();
+    for row in &rows {
+        let mut faults = live(stage, row, &ours);
+        if let (Some(id), false) = (&row.id, faults.is_empty()) {
+            faults.push(said(stage, id).await);
+        }
+        for what in faults {
+            told(format!("person {}: {what}", row.person));
+        }
+    }
+    let addresses: BTreeSet<&str> = rows.iter().map(|row| row.email.as_str()).collect();
+    for account in &ours {
+        let is_live = addresses.contains(account["email"].as_str().unwrap_or_default());
+        if !is_live && !is_untouched(account) && account["blocked"] != true {
+            told(format!(
+                "{} has no row and is not blocked",
+                account["user_id"]
+            ));
+        }
+    }
+    for what in google(stage, &rows, &accounts) {
+        told(what);
+    }
+    for what in others(stage, &accounts) {
+        told(what);
+    }
+    for what in mails(stage, &rows, &ours, counts).await {
+        told(what);
+    }
+    wrong
+}
+
+/// Live and in Auth0 as it should be?
+fn live(stage: &Stage<'_>, row: &Row, ours: &[&Value]) -> Vec<String> {
+    let mine: Vec<&&Value> = ours
+        .iter()
+        .filter(|a| a["email"] == row.email.as_str())
+        .collect();
+    let account = match mine.as_slice() {
+        [] if row.blocked && row.id.is_none() => return Vec::new(),
+        // Nobody is created or looked for on behalf of a blocked row.
+        [account] if row.blocked && row.id.is_none() && is_untouched(account) => return Vec::new(),
+        [account] => account,
+        others => return vec![format!("{} accounts of its address", others.len())],
+    };
+    let mut wrong = Vec::new();
+    let id = text(&account["user_id"]);
+    if row.id.as_deref() != Some(&id) {
+        wrong.push(format!("the row says {:?}, the account is {id}", row.id));
+    }
+    if let Some(name) = row.name.as_deref().filter(|name| !name.is_empty()) {
+        let name: String = name.chars().take(150).collect();
+        if account["name"] != name {
+            wrong.push(format!("name {} is not {name}", account["name"]));
+        }
+    }
+    let banned = Known::all(&stage.known.bans).contains(&id);
+    let perhaps = Known::all(&stage.known.perhaps_banned).contains(&id);
+    let blocked = account["blocked"] == true;
+    if (banned || !perhaps) && blocked != (row.blocked || banned) {
+        wrong.push(format!(
+            "blocked is {blocked}; row {}, ban {banned}",
+            row.blocked
+        ));
+    }
+    wrong.extend(granted(row, account));
+    wrong
+}
+
+/// Role and permissions, which every account of a person has.
+fn granted(row: &Row, account: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let metadata = &account["app_metadata"];
+    if metadata["role"] != row.role.as_str() {
+        wrong.push(format!("role {} is not {}", metadata["role"], row.role));
+    }
+    let permissions: Vec<String> = match metadata["permissions"].as_array() {
+        Some(all) => all.iter().map(text).collect(),
+        None => vec!["(none at all)".to_owned()],
+    };
+    let permissions = sorted(permissions);
+    if permissions != row.permissions {
+        wrong.push(format!(
+            "permissions {permissions:?} are not {:?}",
+            row.permissions
+        ));
+    }
+    wrong
+}
+
+fn google(stage: &Stage<'_>, rows: &[Row], accounts: &[Value]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for person in people::GOOGLE {
+        let id = operator::google(person);
+        if !Known::all(&stage.known.followed).contains(&id) {
+            continue;
+        }
+        let Some(account) = accounts.iter().find(|a| a["user_id"] == id.as_str()) else {
+            wrong.push(format!("{id} is gone"));
+            continue;
+        };
+        if account["email"] != people::home(person).as_str() {
+            wrong.push(format!("{id}: its address is not Roster's to change"));
+        }
+        let row = rows.iter().find(|row| row.person == person);
+        let blocked = row.is_none_or(|row| row.blocked);
+        if (account["blocked"] == true) != blocked {
+            wrong.push(format!("{id}: blocked is {}", account["blocked"]));
+        }
+        let granted = row.map(|row| granted(row, account)).unwrap_or_default();
+        wrong.extend(granted.into_iter().map(|what| format!("{id}: {what}")));
+    }
+    wrong
+}
+
+/// What others wrote or decided.
+fn others(stage: &Stage<'_>, accounts: &[Value]) -> Vec<String> {
+    let by_id: HashMap<&str, &Value> = accounts
+        .iter()
+        .filter_map(|a| Some((a["user_id"].as_str()?, a)))
+        .collect();
+    let nobody = json!({});
+    let mut wrong = Vec::new();
+    for (id, key) in Known::all(&stage.known.marks) {
+        let account = by_id.get(id.as_str()).copied().unwrap_or(&nobody);
+        for metadata in ["app_metadata", "user_metadata"] {
+            if account[metadata][&key] != json!({"by": "them"}) {
+                wrong.push(format!("{id} lost {metadata}.{key}"));
+            }
+        }
+    }
+    for person in people::ADOPTED {
+        let id = operator::earlier(person);
+        let account = by_id.get(id.as_str()).copied().unwrap_or(&nobody);
+        if account["app_metadata"]["theirs"] != person {
+            wrong.push(format!("{id} lost what it had before"));
+        }
+    }
+    for id in Known::all(&stage.known.bans) {
+        if by_id.get(id.as_str()).is_none_or(|a| a["blocked"] != true) {
+            wrong.push(format!("{id} was banned and is not any more"));
+        }
+    }
+    wrong
+}
+
+async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts) -> Vec<String> {
+    let mails = stage.tenant.list("mail").await;
+    let mut wrong = Vec::new();
+    let mut last: HashMap<&str, &str> = HashMap::new();
+    let mut by_address: HashMap<&str, usize> = HashMap::new();
+    for mail in &mails {
+        let id = mail["user_id"].as_str().unwrap_or("nobody");
+        let to = mail["to"].as_str().unwrap_or_default();
+        *by_address.entry(to).or_default() += 1;
+        if last.insert(id, to) == Some(to) {
+            let said = said(stage, id).await;
+            wrong.push(format!("{id} was mailed twice: {said}"));
+        }
+    }
+    let steady = "select email from (select coalesce(before, after) as email, bool_or(before <> after) as changed from storm.history group by 1 \
+         union all select after, before <> after from storm.history where before <> after) h group by email having not bool_or(changed)";
+    for row in stage.control.query(steady, &[]).await.expect(steady) {
+        let address: String = row.get(0);
+        let number = by_address
+            .get(address.as_str())
+            .copied()
+            .unwrap_or_default();
+        if number > 1 {
+            wrong.push(format!(
+                "{number} mails to {address}, who was one person all the time"
+            ));
+        }
+    }
+    let excuses = "select distinct on (auth0_user_id) auth0_user_id, state from roster.invitations order by auth0_user_id, changed_at desc, epoch desc";
+    let excuses: HashMap<String, String> = stage
+        .control
+        .query(excuses, &[])
+        .await
+        .expect(excuses)
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let doubtful = [
+        "cut before",
+        "cut after",
+        "5xx",
+        "slow",
+        "slow answer",
+        "outage",
+        "kill",
+        "stall",
+        "way cut",
+        "way frozen",
+        "terminated",
+    ];
+    let in_doubt = doubtful.iter().any(|word| counts.of(word) > 0);
+    for row in rows.iter().filter(|row| !row.blocked) {
+        let Some(account) = ours.iter().find(|a| a["email"] == row.email.as_str()) else {
+            continue;
+        };
+        let id = text(&account["user_id"]);
+        let excused = account["blocked"] == true
+            || is_earlier(account)
+            || match excuses.get(&id).map(String::as_str) {
+                Some("unknown" | "sending") => in_doubt,
+                Some("staged") => people::SHADOW.contains(&row.person),
+                _ => false,
+            };
+        if last.get(id.as_str()) != Some(&row.email.as_str()) && !excused {
+            let said = said(stage, &id).await;
+            wrong.push(format!(
+                "person {} ({id}) was not invited: {said}",
+                row.person
+            ));
+        }
+    }
+    wrong
+}
+
+async fn rows(stage: &Stage<'_>) -> Vec<Row> {
+    let query = "select u.person, u.auth0_user_id, lower(u.email), u.name, u.role, u.blocked, array( \
+             select permission from role_permissions where role = u.role \
+             union select permission from user_permissions where user_id = u.id) \
+         from users u order by u.person";
+    let rows = stage.control.query(query, &[]).await.expect(query);
+    rows.iter()
+        .map(|row| Row {
+            person: row.get::<_, i32>(0).cast_unsigned(),
+            permissions: sorted(row.get(6)),
+            id: row.get(1),
+            email: row.get(2),
+            name: row.get(3),
+            role: row.get(4),
+            blocked: row.get(5),
+        })
+        .collect()
+}
+
+/// What Roster itself says of an account, for who looks for the fault.
+async fn said(stage: &Stage<'_>, id: &str) -> String {
+    let query = "select concat_ws(' | ', (select string_agg(to_jsonb(a)::text || to_jsonb(m)::text, '; ') from roster.accounts a join roster.mirror m using (user_key) \
+            where a.auth0_user_id = $1), \
+         (select string_agg(concat_ws(' ', t.user_key, t.action, t.code, t.changes::text, t.started_at::time), '; ' order by t.id) \
+            from roster.attempts t where t.auth0_user_id = $1), \
+         (select string_agg(to_jsonb(i)::text, '; ') from roster.invitations i where i.auth0_user_id = $1))";
+    let row = stage.control.query_one(query, &[&id]).await.expect(query);
+    row.get(0)
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
+}
+
+/// In the connection that Roster keeps.
+fn is_ours(account: &Value) -> bool {
+    account["identities"][0]["provider"] == "auth0"
+}
+
+/// There before Roster, and never linked.
+fn is_untouched(account: &Value) -> bool {
+    is_earlier(account) && account["app_metadata"]["role"].is_null()
+}
+
+fn is_earlier(account: &Value) -> bool {
+    account["user_id"]
+        .as_str()
+        .is_some_and(|id| id.starts_with("auth0|before-"))
+}

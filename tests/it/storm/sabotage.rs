@@ -1,0 +1,176 @@
+//! A program without one of its safeguards does not get through the storm.
+//!
+//! Nothing in the program can be switched off. Each safeguard is taken out from outside: by a trigger on Roster's tables, by a view of the
+//! planner without the clause in question, or by reactors that are told what they never would be.
+//!
+//! | without | how | what bites |
+//! |---|---|---|
+//! | fence | all reactors have one id and all claims too, so that none can tell a lease of its own from one that another took over | a network that stands still for longer than a lease |
+//! | generation | a trigger keeps `roster.mirror.generation` | a change that is folded while a call is under way |
+//! | look after a lost answer | the planner's view takes no notice of a call in flight | answers lost after the change was applied, and rows that go back to what they were |
+//! | id chosen first | a trigger forgets the id once a create's answer is lost | answers lost of creates |
+//! | looking again after a wake | no series of looks, and an hour between two polls | commits that relied on somebody else's ring |
+
+use std::time::Duration;
+
+use super::{
+    history::{History, Mix},
+    play::Outcome,
+    run,
+    statements::Kind,
+};
+
+/// A safeguard that is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    Fence,
+    Generation,
+    Look,
+    ChosenId,
+    Afterlooks,
+}
+
+/// The planner, as it is installed.
+const PLAN: &str = include_str!("../../../triggers/plan.sql");
+
+impl Sabotage {
+    /// What is done to the database.
+    pub(super) fn sql(self) -> String {
+        match self {
+            // A second reactor of the same id could not even register.
+            Self::Fence => "create function storm.twin() returns trigger language plpgsql as $$ \
+                 begin if exists (select from roster.reactors where id = new.id) then return null; end if; return new; end $$; \
+                 create trigger twin before insert on roster.reactors for each row execute function storm.twin()"
+                .to_owned(),
+            Self::Generation => "create function storm.keep() returns trigger language plpgsql as $$ \
+                 begin new.generation := old.generation; return new; end $$; \
+                 create trigger keep before update on roster.mirror for each row execute function storm.keep()"
+                .to_owned(),
+            Self::Look => [
+                ("when a.call_id is not null or a.state = 'missing' then 'look'", "when a.state = 'missing' then 'look'"),
+                ("when a.call_id is not null and a.call_deadline > now() then 'a call is in flight'", "when false then ''"),
+            ]
+            .iter()
+            .fold(PLAN.to_owned(), |plan, (clause, without)| {
+                assert_eq!(plan.matches(clause).count(), 1, "{clause}");
+                plan.replace(clause, without)
+            }),
+            Self::ChosenId => "create function storm.forget() returns trigger language plpgsql as $$ \
+                 begin new.auth0_user_id := 'auth0|' || gen_random_uuid(); return new; end $$; \
+                 create trigger forget before update on roster.accounts for each row \
+                 when (old.state = 'chosen' and new.state = 'chosen' and old.call_id = new.call_id) execute function storm.forget()"
+                .to_owned(),
+            Self::Afterlooks => String::new(),
+        }
+    }
+
+    /// What a storm is made of that this safeguard stands against.
+    fn mix(self) -> Mix {
+        let hot = &[
+            (Kind::Toggle, 20),
+            (Kind::Role, 5),
+            (Kind::Insert, 2),
+            (Kind::Delete, 1),
+        ];
+        let calm = Mix {
+            kinds: hot,
+            faults: &[],
+            wild: 0,
+            deeds: 0,
+            sweeps: false,
+            ..Mix::default()
+        };
+        match self {
+            Self::Fence => Mix {
+                kinds: &[(Kind::Toggle, 1)],
+                faults: &[("way frozen", 3), ("late", 1)],
+                wild: 16,
+                ..calm
+            },
+            Self::Generation => Mix {
+                faults: &[("late", 1)],
+                wild: 16,
+                ..calm
+            },
+            Self::Look => Mix {
+                faults: &[("cut after", 3), ("slow", 1)],
+                wild: 12,
+                ..calm
+            },
+            Self::ChosenId => Mix {
+                faults: &[("cut after", 1)],
+                wild: 6,
+                ..calm
+            },
+            Self::Afterlooks => Mix {
+                // Nor does anybody look since a lease ends.
+                poll: Duration::from_secs(3600),
+                lease: Duration::from_secs(60),
+                bursts: true,
+                kinds: &[(Kind::Role, 1), (Kind::Name, 1)],
+                ..calm
+            },
+        }
+    }
+}
+
+/// Storms until one of them does not end well: which one that was.
+fn first_failure(
+    sabotage: Option<Sabotage>,
+    mix: &Mix,
+    seeds: std::ops::RangeInclusive<u64>,
+) -> Option<(u64, Outcome)> {
+    run::seeds(seeds, mix, sabotage, |_, outcome| !outcome.wrong.is_empty())
+        .into_iter()
+        .find(|(_, outcome)| !outcome.wrong.is_empty())
+}
+
+/// Without the safeguard the storm fails within 200 seeds; with it the same storms end well.
+fn is_missed(sabotage: Sabotage) {
+    let mix = sabotage.mix();
+    let Some((seed, outcome)) = first_failure(Some(sabotage), &mix, 1..=200) else {
+        panic!("200 storms ended well without {sabotage:?}");
+    };
+    println!(
+        "without {sabotage:?} seed {seed} ends badly: {}",
+        outcome.wrong[0]
+    );
+    let healthy = first_failure(None, &mix, seed..=seed + 3);
+    if let Some((seed, outcome)) = healthy {
+        panic!(
+            "with {sabotage:?} in place seed {seed} ends badly all the same: {:?}\n{}",
+            outcome.wrong,
+            History::of(seed, &mix)
+        );
+    }
+}
+
+#[test]
+#[ignore = "on demand, by make storm: it still finds histories that end badly"]
+fn without_the_fence_a_storm_ends_badly() {
+    is_missed(Sabotage::Fence);
+}
+
+#[test]
+#[ignore = "on demand, by make storm: it still finds histories that end badly"]
+fn without_the_generation_a_storm_ends_badly() {
+    is_missed(Sabotage::Generation);
+}
+
+#[test]
+#[ignore = "on demand, by make storm: it still finds histories that end badly"]
+fn without_a_look_after_a_lost_answer_a_storm_ends_badly() {
+    is_missed(Sabotage::Look);
+}
+
+#[test]
+#[ignore = "on demand, by make storm: it still finds histories that end badly"]
+fn without_the_id_chosen_first_a_storm_ends_badly() {
+    is_missed(Sabotage::ChosenId);
+}
+
+#[test]
+#[ignore = "on demand, by make storm: it still finds histories that end badly"]
+fn without_looking_again_after_a_wake_a_storm_ends_badly() {
+    is_missed(Sabotage::Afterlooks);
+}
