@@ -160,7 +160,9 @@ union all
 select case m.error_class when 'data' then 'parked' else 'failing' end, m.error_code, count(*), (array_agg(m.user_key order by m.user_key))[1:10], max(m.error_at),
     case
     when m.error_code = 'database_refused' then 'The database refuses to plan or record these users: select user_key, error_detail from roster.mirror; they are tried again each minute.'
-    when m.error_code = 'conflict_unexplained' and m.error_class = 'transient' then 'Auth0 says that the account exists and shows none. It is tried again by itself, and disputed if that stays so.'
+    when m.error_code = 'address_taken' and m.error_class = 'transient' then 'Another account in Auth0 has the address. It is tried again by itself, and parked if that stays so.'
+    when m.error_code in ('conflict_unexplained', 'account_of_another_user') and m.error_class = 'transient'
+        then 'Auth0 says that the account exists and shows none, or another user''s. It is tried again by itself, and disputed if that stays so.'
     else case m.error_class
         when 'data' then 'Auth0 refuses what the row says. Correct the row; it is tried again at once.'
         when 'config' then 'The tenant or the credentials refuse the call. Check the client, its scopes and auth0.connection.'

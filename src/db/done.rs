@@ -94,6 +94,8 @@ pub struct Findings {
     pub further: Vec<Observed>,
     /// Why a person has to decide.
     pub dispute: Option<&'static str>,
+    /// The account that has the address and was not taken for the user's.
+    pub in_the_way: Option<String>,
     /// Auth0 had said that the account exists, and nobody is to be seen: an id or address is perhaps not free again yet after
     /// a deletion. Tried again, and disputed if it stays so.
     pub unexplained: bool,
@@ -101,6 +103,10 @@ pub struct Findings {
 
 /// The code of [`Findings::unexplained`].
 pub(super) const UNEXPLAINED: &str = "conflict_unexplained";
+
+/// The code of a change that Auth0 refuses since another account has the address. That may be one of ours that Roster takes to have
+/// another address, or that is about to: tried again for a while, then parked.
+pub const ADDRESS_TAKEN: &str = "address_taken";
 
 /// What is to be written down.
 #[derive(Debug, Clone, PartialEq)]

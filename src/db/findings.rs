@@ -8,10 +8,13 @@ use super::{
     record::{How, created, observe},
 };
 
-/// Failures after which what Auth0 does not explain is a person's to decide: some minutes with backoff.
-const MOST_UNEXPLAINED: i32 = 12;
+/// Failures after which what Auth0 does not explain, or an address that stays taken, is a person's to decide: some minutes with backoff.
+pub(super) const MOST_UNEXPLAINED: i32 = 12;
 /// Failures of an account that is there, after which it is tried again with backoff.
 const MOST_AT_ONCE: i32 = 3;
+
+/// The code of an account that Roster knows as another user's.
+const ANOTHERS: &str = "account_of_another_user";
 
 /// Writes down what a look found. The caller holds the user's mirror row.
 pub(super) async fn looked(
@@ -20,9 +23,10 @@ pub(super) async fn looked(
     found: &Findings,
 ) -> Result<(), DbError> {
     let mut dispute = found.dispute;
+    let mut in_the_way = found.in_the_way.as_deref();
     if let Some(primary) = &found.moved_into {
         if !moved(tx, done, primary).await? {
-            dispute = Some("account_of_another_user");
+            dispute = Some(ANOTHERS);
         }
     } else if let Some(own) = &found.own {
         let known = !observe(tx, &[(&done.user_key, own)], How::Looked)
@@ -67,7 +71,8 @@ pub(super) async fn looked(
         .await?;
         let origin = if found.made_before { "made" } else { "adopted" };
         if !attach(tx, &done.user_key, adopted, origin).await? {
-            dispute = Some("account_of_another_user");
+            dispute = Some(ANOTHERS);
+            in_the_way = Some(&adopted.auth0_user_id);
         } else if found.made_before {
             invited_before(tx, &done.user_key, adopted).await?;
         }
@@ -76,7 +81,12 @@ pub(super) async fn looked(
         attach(tx, &done.user_key, further, "further").await?;
     }
     if found.unexplained && dispute.is_none() {
-        return unexplained(tx, &done.user_key).await;
+        return unexplained(tx, &done.user_key, UNEXPLAINED).await;
+    }
+    if let Some(id) = in_the_way
+        && is_anothers(tx, &done.user_key, id).await?
+    {
+        return unexplained(tx, &done.user_key, ANOTHERS).await;
     }
     let statement = tx
         .prepare_cached(
@@ -126,9 +136,33 @@ async fn moved(tx: &Transaction<'_>, done: &Done, primary: &Observed) -> Result<
     Ok(linked)
 }
 
-/// Auth0 says that the account exists and shows nobody: the create is tried again with backoff, and a person is asked in the end.
-/// Each round counts two failures, the refusal and this.
-async fn unexplained(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError> {
+/// Whether the account is another user's, who as far as Roster knows has another address. Then that is known no longer: the account is
+/// looked at, and gives the address up if its user's row says so.
+async fn is_anothers(tx: &Transaction<'_>, user_key: &str, id: &str) -> Result<bool, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "update roster.accounts a set observed_at = case when a.call_id is not null then a.observed_at end \
+             where a.auth0_user_id = $2 and a.user_key <> $1 and a.state = 'linked' returning a.user_key",
+        )
+        .await?;
+    let Some(row) = tx.query_opt(&statement, &[&user_key, &id]).await? else {
+        return Ok(false);
+    };
+    let owner: String = row.get(0);
+    // Whoever holds that row is at work with the user; the next try asks again.
+    let statement = tx
+        .prepare_cached(
+            "update roster.mirror m set due = true, due_since = coalesce(m.due_since, now()), generation = m.generation + 1 \
+             where m.user_key in (select o.user_key from roster.mirror o where o.user_key = $1 for update skip locked)",
+        )
+        .await?;
+    tx.execute(&statement, &[&owner]).await?;
+    Ok(true)
+}
+
+/// Auth0 says that the account exists and shows nobody, or somebody else who is to have another address: the create is tried again with
+/// backoff, and a person is asked in the end. Each round counts two failures, the refusal and this.
+async fn unexplained(tx: &Transaction<'_>, user_key: &str, code: &str) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
             "update roster.mirror m set look_wanted = over, conflict = over, disputed = case when over then $2 end, \
@@ -138,7 +172,7 @@ async fn unexplained(tx: &Transaction<'_>, user_key: &str) -> Result<(), DbError
              from (select attempts >= $3 as over from roster.mirror where user_key = $1) tried where m.user_key = $1",
         )
         .await?;
-    tx.execute(&statement, &[&user_key, &UNEXPLAINED, &MOST_UNEXPLAINED])
+    tx.execute(&statement, &[&user_key, &code, &MOST_UNEXPLAINED])
         .await?;
     Ok(())
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{
     DbError,
-    done::{Class, Done, Effect, Failure, Observed},
-    findings,
+    done::{ADDRESS_TAKEN, Class, Done, Effect, Failure, Observed},
+    findings::{self, MOST_UNEXPLAINED},
     plan::{Action, PlanRow},
 };
 
@@ -384,11 +384,12 @@ async fn succeeded(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
 async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
-            "update roster.mirror set attempts = attempts + 1, error_code = $2, error_class = $3, error_detail = $4, error_at = now(), \
-                look_wanted = look_wanted or $6, conflict = conflict or $6, \
-                next_attempt_at = case when $3 = 'conflict' or $3 = 'data' and not $7 then null else now() + make_interval(secs => greatest($5::float8, \
-                    case when $3 = 'config' then 30 else 0 end + random() * least(300, power(2, least(attempts, 10))))) end \
-             where user_key = $1",
+            "update roster.mirror m set attempts = m.attempts + 1, error_code = $2, error_class = f.class, error_detail = $4, error_at = now(), \
+                look_wanted = m.look_wanted or $6, conflict = m.conflict or $6, \
+                next_attempt_at = case when f.class = 'conflict' or f.class = 'data' and not $7 then null else now() + make_interval(secs => greatest($5::float8, \
+                    case when f.class = 'config' then 30 else 0 end + random() * least(300, power(2, least(m.attempts, 10))))) end \
+             from (select case when $8 and attempts >= $9 then 'data' else $3 end as class from roster.mirror where user_key = $1) f \
+             where m.user_key = $1",
         )
         .await?;
     // Unlike a change that Auth0 refuses, a removal is never left until the row changes.
@@ -405,6 +406,8 @@ async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<
             &retry_after,
             &exists_already,
             &is_removal,
+            &(failure.code == ADDRESS_TAKEN),
+            &MOST_UNEXPLAINED,
         ],
     )
     .await?;

@@ -8,7 +8,8 @@
 //! | 401, 403, token refused | a person mends the configuration | the same |
 //! | 409 on create | somebody is there already: look | – |
 //! | 404 | the account is missing: look for it | the finding "not there" |
-//! | 400 | parked until the row changes; an address in use is a conflict | – |
+//! | 400 | parked until the row changes | – |
+//! | 400 or 409, the address is taken | tried again for a while: whoever of ours has it may be about to give it up | – |
 
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use super::plan::{Look, is_marked};
 use crate::{
     auth0::{CallError, User},
     db::{
-        done::{Class, Effect, Failure, Findings, Observed},
+        done::{ADDRESS_TAKEN, Class, Effect, Failure, Findings, Observed},
         plan::Action,
     },
 };
@@ -34,6 +35,7 @@ pub fn of_error(action: Action, error: &CallError) -> Effect {
             (404, Action::Look | Action::Create | Action::Invite) => Class::Config,
             (404, _) => return Effect::Missing,
             (409, Action::Create) => Class::Conflict,
+            _ if is_address_taken(action, error) => Class::Transient,
             (429, _) => Class::Throttled,
             (401 | 403, _) => Class::Config,
             (400..=499, Action::Look) => Class::Config,
@@ -56,9 +58,26 @@ pub fn of_error(action: Action, error: &CallError) -> Effect {
     })
 }
 
+/// Auth0 refuses a change since another account has the address: 400 in the field, 409 in some tools, with the code of its identity
+/// store. A block does not wait for that: what came with it is left out the next time.
+fn is_address_taken(action: Action, error: &CallError) -> bool {
+    let may_change_it = matches!(action, Action::Update | Action::Unblock | Action::MoveAside);
+    may_change_it
+        && match error {
+            CallError::Refused {
+                status: 400,
+                error_code,
+                ..
+            } => error_code.as_deref() == Some("auth0_idp_error"),
+            CallError::Refused { status, .. } => *status == 409,
+            _ => false,
+        }
+}
+
 /// The stable code, where the call tells more than the answer.
 fn code(action: Action, error: &CallError) -> String {
     match (action, error.status()) {
+        _ if is_address_taken(action, error) => ADDRESS_TAKEN.to_owned(),
         (Action::Create, Some(409)) => "user_exists".to_owned(),
         (_, Some(429)) => "rate_limited".to_owned(),
         _ => error.code().to_owned(),
@@ -114,9 +133,14 @@ pub fn of_look(look: &Look, seen: Seen, connection: &str) -> Findings {
         [_] => (None, Some("account_unverified")),
         _ => (None, Some("accounts_double")),
     };
+    let in_the_way = match (here.as_slice(), dispute) {
+        ([one], Some(_)) => Some(one.id.as_str().to_owned()),
+        _ => None,
+    };
     Findings {
         own: None,
         moved_into: None,
+        in_the_way,
         unexplained: here.is_empty() && look.conflict,
         made_before: was_made_before(look, adopt.as_ref()),
         adopt,

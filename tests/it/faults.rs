@@ -480,3 +480,30 @@ async fn a_reactor_that_dies_over_a_block_is_succeeded_also_where_auth0_refused_
     assert_eq!(world.tenant.account(ADA).await["blocked"], true);
     assert_eq!(world.plan().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_tried_again_for_a_while_and_then_left_to_a_person() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    let taken = json!({"status": 400, "body": {
+        "statusCode": 400, "error": "Bad Request", "message": "The specified new email already exists", "errorCode": "auth0_idp_error",
+    }});
+    world.tenant.fault(PATCH, "status", 1, taken.clone()).await;
+    world
+        .run("update users set email = 'king@example.test'")
+        .await;
+    world.settle().await;
+    assert_eq!(world.problems().await, ["failing address_taken"]);
+    world.settle_in_time().await;
+    assert!(world.tenant.user("king@example.test").await.is_some());
+
+    world.tenant.fault(PATCH, "status", 1000, taken).await;
+    world
+        .run("update users set email = 'ada@example.test'")
+        .await;
+    for _ in 0..2 {
+        world.settle_in_time().await;
+    }
+    assert_eq!(world.problems().await, ["parked address_taken"]);
+}

@@ -1,5 +1,6 @@
 //! Who is the same person: rows that go and come back, keys and addresses that change hands, accounts that are there already.
 
+use roster::auth0::Patch;
 use serde_json::{Value, json};
 
 use crate::support::world::{World, text};
@@ -621,4 +622,23 @@ async fn who_was_made_and_not_told_of_is_invited_although_the_key_means_another_
     let mut mailed = world.tenant.mailed().await;
     mailed.sort();
     assert_eq!(mailed, ["ada@example.test", "bob@example.test"]);
+}
+
+#[tokio::test]
+async fn an_account_of_ours_that_has_an_address_nobody_knew_of_gives_it_up() {
+    let (world, ada) = with_ada().await;
+    let moved = Patch {
+        email: Some("eve@example.test".to_owned()),
+        ..Patch::default()
+    };
+    world
+        .tenant
+        .somebody_patches("ada@example.test", moved)
+        .await;
+    world.add(&["eve@example.test"]).await;
+    world.settle_in_time().await;
+    let mine = world.tenant.account("ada@example.test").await;
+    assert_eq!(mine["user_id"], ada["user_id"]);
+    assert!(world.tenant.user("eve@example.test").await.is_some());
+    assert_eq!(world.problems().await, Vec::<String>::new());
 }
