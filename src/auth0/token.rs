@@ -346,4 +346,23 @@ mod tests {
         tokio::time::advance(seconds(1)).await;
         assert!(state.remembered_failure(Instant::now()).is_none());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_are_tried_again_after_half_a_minute_by_the_same_client() {
+        let transport = Transport::new(NOBODY.parse().unwrap(), seconds(10)).unwrap();
+        let tokens = Tokens::new("id".into(), "secret".into(), "audience".into());
+        let refused = TokenError::Refused {
+            status: 401,
+            error_code: None,
+            retry_after: REFUSAL,
+        };
+        tokens.state.lock().await.failure = Some((refused, Instant::now() + REFUSAL));
+        tokio::time::advance(REFUSAL - seconds(1)).await;
+        let error = tokens.get(&transport).await.unwrap_err();
+        assert_eq!(error.code(), "token_refused");
+        tokio::time::advance(seconds(1)).await;
+        // Nobody listens there, which is found out by asking.
+        let error = tokens.get(&transport).await.unwrap_err();
+        assert_eq!(error.code(), "token_unreachable");
+    }
 }

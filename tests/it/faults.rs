@@ -506,4 +506,98 @@ async fn an_address_that_is_taken_is_tried_again_for_a_while_and_then_left_to_a_
         world.settle_in_time().await;
     }
     assert_eq!(world.problems().await, ["parked address_taken"]);
+
+const ROUTES: [&str; 5] = [
+    CREATE,
+    PATCH,
+    INVITE,
+    "GET /api/v2/users/{id}",
+    "GET /api/v2/users-by-email",
+];
+
+#[tokio::test]
+async fn after_an_outage_of_an_hour_everything_arrives_within_the_longest_wait() {
+    let world = World::new().await;
+    world.add(&[ADA, "bob@example.test"]).await;
+    world.settle().await;
+    for route in ROUTES {
+        let down = json!({"status": 503});
+        world.tenant.fault(route, "status", 100_000, down).await;
+    }
+    world
+        .run("update users set role = 'Admin' where name = 'ada'; delete from users where name = 'bob'")
+        .await;
+    world.add(&["carol@example.test"]).await;
+    world.tenant.forget_requests().await;
+    let longest = "select coalesce(extract(epoch from max(next_attempt_at) - now()), 0)::integer::text from roster.mirror where due";
+    let (mut waits, mut hour) = (Vec::new(), 0);
+    while hour < 3600 {
+        world.settle().await;
+        let wait: i32 = world.texts(longest).await[0].parse().expect("seconds");
+        let pass = format!(
+            "update roster.mirror set next_attempt_at = next_attempt_at - make_interval(secs => {wait} + 1); \
+             update roster.accounts set call_deadline = now() where call_id is not null"
+        );
+        world.run(&pass).await;
+        waits.push(wait);
+        hour += wait + 1;
+    }
+    assert!(waits.iter().all(|wait| *wait <= 300), "{waits:?}");
+    let tries = world.tenant.list("requests").await.len();
+    assert!(tries < 400, "three users, {tries} tries");
+    assert!(
+        world
+            .says("select failing = 3 and pending = 3 from roster.status")
+            .await
+    );
+    let told =
+        "select users || ' ' || problem || ' ' || code || ': ' || advice from roster.problems";
+    assert_eq!(
+        world.texts(told).await,
+        [
+            "3 failing server_error: Auth0 could not be reached or failed; it is tried again by itself."
+        ]
+    );
+
+    world.tenant.mend().await;
+    world.settle_in_time().await;
+    assert_eq!(
+        world.tenant.account(ADA).await["app_metadata"]["role"],
+        "Admin"
+    );
+    assert_eq!(
+        world.tenant.account("bob@example.test").await["blocked"],
+        true
+    );
+    assert!(world.tenant.user("carol@example.test").await.is_some());
+    assert_eq!(world.tenant.mailed().await.len(), 3);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_out_of_order_is_asked_again_and_nobody_has_to_restart_anything() {
+    for (status, headers, code) in [
+        (429, json!({"retry-after": "1"}), "token_throttled"),
+        (500, json!({}), "token_unavailable"),
+        (503, json!({}), "token_unavailable"),
+    ] {
+        let world = World::new().await;
+        let refusal = json!({"status": status, "headers": headers});
+        world
+            .tenant
+            .fault("POST /oauth/token", "status", 1000, refusal)
+            .await;
+        world.add(&[ADA]).await;
+        world.settle_in_time().await;
+        assert_eq!(world.tenant.list("users").await.len(), 0);
+        assert_eq!(world.problems().await, [format!("failing {code}")]);
+        world.tenant.mend().await;
+        eventually("an account and a mail", async || {
+            world.settle_in_time().await;
+            world.tenant.mailed().await.len() == 1
+        })
+        .await;
+        ada_was_made_once(&world).await;
+    }
 }
