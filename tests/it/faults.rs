@@ -506,6 +506,7 @@ async fn an_address_that_is_taken_is_tried_again_for_a_while_and_then_left_to_a_
         world.settle_in_time().await;
     }
     assert_eq!(world.problems().await, ["parked address_taken"]);
+}
 
 const ROUTES: [&str; 5] = [
     CREATE,
