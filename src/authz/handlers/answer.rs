@@ -1,0 +1,97 @@
+//! What every answer about a user shares: it is counted, logged if it is a refusal, and one caller's own.
+
+use std::{future::Future, time::Instant};
+
+use aws_lc_rs::digest;
+use serde::Serialize;
+use uuid::Uuid;
+use warp::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use crate::authz::{Authz, rejection::Refusal};
+
+/// Counts, logs and writes what `work` ends in.
+pub(super) async fn answer(
+    authz: &Authz,
+    endpoint: &'static str,
+    headers: &HeaderMap,
+    work: impl Future<Output = Result<Response<String>, Refusal>>,
+) -> Response<String> {
+    let started = Instant::now();
+    let request_id = request_id(headers);
+    let outcome = work.await;
+    let code = outcome.as_ref().map_or_else(Refusal::code, |_| "ok");
+    authz.counts.answered(endpoint, code, started.elapsed());
+    let response = match outcome {
+        Ok(response) => response,
+        Err(refusal) => {
+            log(endpoint, &request_id, headers, &refusal);
+            refusal.problem().into_response(&request_id)
+        }
+    };
+    private(response, &request_id)
+}
+
+fn log(endpoint: &str, request_id: &str, headers: &HeaderMap, refusal: &Refusal) {
+    let token = fingerprint(headers);
+    match refusal {
+        Refusal::Directory(error) => tracing::error!(
+            request.id = request_id,
+            endpoint,
+            error = error as &dyn std::error::Error,
+            "a request could not be answered"
+        ),
+        _ => tracing::info!(
+            request.id = request_id,
+            endpoint,
+            token.fingerprint = %token,
+            code = refusal.code(),
+            "a request was refused: {refusal}"
+        ),
+    }
+}
+
+/// Eight digits that tell one token from another in the log, without being of use to whoever reads them there.
+fn fingerprint(headers: &HeaderMap) -> String {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return "none".to_owned();
+    };
+    let token = value.as_bytes().rsplit(|byte| *byte == b' ').next();
+    let hash = digest::digest(&digest::SHA256, token.unwrap_or_default());
+    hash.as_ref()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The caller's `X-Request-ID`, if it is fit to be logged and sent back; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get("x-request-id")
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// Marks an answer as one caller's own: nobody in between may keep it.
+pub(super) fn private(mut response: Response<String>, request_id: &str) -> Response<String> {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", id);
+    }
+    response
+}
+
+/// A body of JSON.
+pub(super) fn json_response(status: StatusCode, body: &impl Serialize) -> Response<String> {
+    let text = serde_json::to_string(body).expect("maps with text keys always serialize");
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
