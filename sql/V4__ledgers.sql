@@ -9,6 +9,7 @@ create table roster.attempts (
     code text not null,
     started_at timestamptz not null,
     duration_ms integer not null,
+    due_since timestamptz,
     reactor uuid
 );
 
@@ -20,6 +21,8 @@ create index attempts_by_time on roster.attempts (started_at);
 comment on table roster.attempts is 'One row per action tried on Auth0: what was to change, what came of it, how long it took.';
 comment on column roster.attempts.changes is 'Owned fields, each with "from" and "to".';
 comment on column roster.attempts.status is 'HTTP status. Null: no answer came, or none was needed.';
+comment on column roster.attempts.due_since is
+    'Since when the user was due: when the change was made that this answers. Null: nothing was due any more.';
 comment on column roster.attempts.code is 'ok, or the stable error code.';
 comment on index roster.attempts_by_user is 'Serves the last attempts for a user.';
 comment on index roster.attempts_by_time is 'Serves the deletion of old history.';

@@ -14,6 +14,7 @@ create table roster.settings (
     guard_min_admins integer not null default 0,
     guard_admin_role text,
     delete_after interval,
+    token_lifetime interval not null default '1 day',
     invitation_send text not null default 'auth0_email'
         constraint settings_invitation_is_known check (invitation_send in ('auth0_email', 'none')),
     connection text,
@@ -31,6 +32,7 @@ comment on column roster.settings.paused_at is 'Since when nothing is done. Null
 comment on column roster.settings.guard_protected is 'Addresses or user keys whose removal always waits for a person.';
 comment on column roster.settings.guard_admin_role is 'The role of which guard_min_admins must remain. Null: no such guard.';
 comment on column roster.settings.delete_after is 'How long after its removal a blocked account is deleted. Null: never, block only.';
+comment on column roster.settings.token_lifetime is 'How long Auth0''s access tokens of your APIs are good; it only tells when the last one of a removed user has expired.';
 comment on column roster.settings.tenant is 'The Auth0 tenant (base URL) this mirror belongs to.';
 comment on column roster.settings.database_identity is 'The database this mode was chosen for; a restored copy starts in observe.';
 

@@ -154,6 +154,8 @@ pub struct Guard {
 pub struct Removal {
     /// Deletion this long after the block, of accounts that Roster made; `None` leaves it at the block.
     pub delete_after: Option<Duration>,
+    /// How long access tokens are good in the tenant, so that history can tell when the last one has expired.
+    pub token_lifetime: Duration,
 }
 
 /// The loop's pace.

@@ -251,6 +251,7 @@ fn reactor(config: &Config, pool: Pool, progress: Progress) -> Result<Reactor, S
         guard_min_admins: i32::try_from(min_admins).unwrap_or(i32::MAX),
         guard_admin_role: admin_role,
         delete_after: config.removal.delete_after.map(|d| d.as_secs_f64()),
+        token_lifetime: config.removal.token_lifetime.as_secs_f64(),
         invitation_send: match config.invitation.send {
             InvitationSend::Auth0Email => "auth0_email".to_owned(),
             InvitationSend::Nothing => "none".to_owned(),

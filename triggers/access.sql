@@ -52,7 +52,10 @@ begin
     if exists (select from pg_roles where rolname = 'roster_reader') then
         grant usage on schema roster to roster_reader;
         grant select on all tables in schema roster to roster_reader;
-        grant execute on function roster.revision(), roster.wait(interval) to roster_reader;
+        grant execute on function
+            roster.revision(), roster.wait(interval), roster.find_users(text), roster.explain(text, text), roster.explain_user(text, text),
+            roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8)
+        to roster_reader;
     end if;
     if exists (select from pg_roles where rolname = 'roster_operator') then
         grant usage on schema roster to roster_operator;
@@ -60,7 +63,8 @@ begin
         grant execute on function
             roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(), roster.pause(text), roster.resume(),
             roster.set_mode(text), roster.release_held(text), roster.discard_held(text), roster.link(text, text), roster.unlink(text),
-            roster.invite(text), roster.revision(), roster.wait(interval)
+            roster.invite(text), roster.revision(), roster.wait(interval), roster.explain(text, text), roster.explain_user(text, text),
+            roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8)
         to roster_operator;
     end if;
 end

@@ -1,20 +1,23 @@
--- What operators look at: status, user_sync, problems, held, history.
+-- What operators look at: status, user_sync, problems, held.
 
--- Whom a removal can concern is found by index first: reading the whole plan takes a second at 100 000 users.
+-- Whom a removal can concern, found by index: reading the whole plan takes a second at 100 000 users.
+create or replace view roster.held_candidates as
+select r.user_key from roster.mirror r where r.removed_at is not null
+union
+select b.user_key from roster.desired_users b where b.blocked
+union
+select r.user_key from roster.mirror r where r.incarnation > 1
+union
+select gone.user_key
+from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
+where c.folded_at is null;
+
+comment on view roster.held_candidates is 'The users that a removal can concern; part of roster.held and roster.removals.';
+
 create or replace view roster.held as
 select p.user_key, p.auth0_user_id, p.email, p.action, p.reason, coalesce(m.removed_at, m.due_since) as since, m.removed_by
 from roster.plan p join roster.mirror m on m.user_key = p.user_key
-where p.state = 'held' and p.user_key = any (array(
-    select r.user_key from roster.mirror r where r.removed_at is not null
-    union
-    select b.user_key from roster.desired_users b where b.blocked
-    union
-    select r.user_key from roster.mirror r where r.incarnation > 1
-    union
-    select gone.user_key
-    from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
-    where c.folded_at is null
-));
+where p.state = 'held' and p.user_key = any (array(select h.user_key from roster.held_candidates h));
 
 comment on view roster.held is 'Removals that wait for a person: roster.release_held(''all'' or a user), roster.discard_held(…).';
 
@@ -218,9 +221,3 @@ select 'settings differ', 'settings_differ', count(distinct r.settings), null, m
 from roster.reactors r where r.stopped_at is null and r.heartbeat_at > now() - interval '1 minute' having count(distinct r.settings) > 1;
 
 comment on view roster.problems is 'What is wrong, grouped by cause, with how many users, some of them, and what to do.';
-
-create or replace view roster.history as
-select c.id, c.changed_at, c.changed_by, c.application_name, c.client_addr, c.reason, c.op, c.relation, c.user_keys, c.txid, c.folded_at
-from roster.changes c;
-
-comment on view roster.history is 'Who changed whom, when, with what tool and why. For one user: where user_keys @> array[''17''].';

@@ -213,7 +213,8 @@ pub(super) async fn held(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn rows(objects: &[Value], columns: &[&str]) -> comfy_table::Table {
+/// Objects as a table of these columns.
+pub(super) fn rows(objects: &[Value], columns: &[&str]) -> comfy_table::Table {
     let header: Vec<String> = columns
         .iter()
         .map(|column| column.replace('_', " "))

@@ -7,6 +7,7 @@ mod failure;
 mod install;
 mod look;
 mod output;
+mod past;
 mod press;
 mod run;
 
@@ -132,6 +133,32 @@ enum Command {
         #[arg(long, value_name = "ID|all")]
         discard: Option<String>,
     },
+    /// Why a user is as it is: row, permissions, Auth0, last attempts, plan, and the next step
+    Explain {
+        /// E-mail address, user key or Auth0 user id
+        #[arg(required = true)]
+        who: Vec<String>,
+        /// Say why this permission is granted or denied, and which grant is missing
+        #[arg(long, value_name = "PERMISSION")]
+        permission: Option<String>,
+    },
+    /// Who changed whom, with what tool and why, and what Auth0 was told
+    #[command(
+        after_help = "Without WHO: the newest transactions. Kept for history.keep; times are the database's."
+    )]
+    History {
+        /// E-mail address, user key or Auth0 user id
+        who: Option<String>,
+        /// What Auth0 was told because of this transaction, user by user
+        #[arg(long, value_name = "TXID", conflicts_with = "who")]
+        transaction: Option<u64>,
+        /// Removals: committed, blocked in Auth0, and when the last token can have expired
+        #[arg(long, conflicts_with_all = ["who", "transaction"])]
+        removals: bool,
+        /// Rows at most, the newest ones
+        #[arg(long, value_name = "ROWS", default_value = "50", value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+    },
     /// The Auth0 emulator alone
     Emulator {
         /// Where to listen
@@ -236,6 +263,23 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             discard: None,
         } => look::held(&config, json).await,
         Command::Held { release, discard } => press::held(&config, release, discard, json).await,
+        Command::Explain { who, permission } => {
+            past::explain(&config, &who, permission.as_deref(), json).await
+        }
+        Command::History {
+            who,
+            transaction,
+            removals,
+            limit,
+        } => {
+            let which = match (who, transaction, removals) {
+                (Some(who), _, _) => past::History::User(who),
+                (_, Some(txid), _) => past::History::Transaction(txid),
+                (_, _, true) => past::History::Removals,
+                _ => past::History::Transactions,
+            };
+            past::history(&config, which, limit, json).await
+        }
         Command::Mode { mode } => press::mode(&config, mode, json).await,
         Command::Pause { reason } => press::pause(&config, &reason).await,
         Command::Resume => press::resume(&config).await,

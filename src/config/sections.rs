@@ -45,6 +45,7 @@ impl Config {
             },
             removal: Removal {
                 delete_after: from.optional_duration("removal.delete_after", SECOND)?,
+                token_lifetime: from.duration("removal.token_lifetime", SECOND)?,
             },
             reactor: Reactor {
                 poll_interval: from.duration("reactor.poll_interval", Duration::from_millis(10))?,

@@ -35,6 +35,7 @@ fn the_defaults_alone_are_a_good_configuration() {
     assert!((config.guard.removals_share - 0.05).abs() < f64::EPSILON);
     assert_eq!(config.history.keep, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.removal.delete_after, None);
+    assert_eq!(config.removal.token_lifetime, Duration::from_secs(86_400));
     assert_eq!(config.invitation.client_id, None);
     assert_eq!(config.log.format, LogFormat::Auto);
 }

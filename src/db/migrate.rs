@@ -33,6 +33,8 @@ const PRESENT: &[(&str, &str)] = &[
     ("clock", include_str!("../../triggers/clock.sql")),
     ("wait", include_str!("../../triggers/wait.sql")),
     ("status", include_str!("../../triggers/status.sql")),
+    ("history", include_str!("../../triggers/history.sql")),
+    ("explain", include_str!("../../triggers/explain.sql")),
 ];
 const ACCESS: &str = include_str!("../../triggers/access.sql");
 const DESIRED_USERS: &str = include_str!("../../triggers/desired_users.sql");

@@ -15,6 +15,7 @@ pub mod heartbeat;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;
+pub mod past;
 pub mod plan;
 pub mod pool;
 pub mod reactors;

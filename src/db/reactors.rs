@@ -30,6 +30,8 @@ pub struct Settings {
     pub guard_admin_role: Option<String>,
     /// Deletion so many seconds after the block.
     pub delete_after: Option<f64>,
+    /// Access tokens are good for so many seconds.
+    pub token_lifetime: f64,
     /// `auth0_email` or `none`.
     pub invitation_send: String,
 }
@@ -86,7 +88,8 @@ pub async fn register(
         tx.execute(
             "update roster.settings set tenant = $1, connection = $2, guard_window = make_interval(secs => $3), guard_removals_min = $4, \
                 guard_removals_share = $5, guard_protected = $6, guard_min_admins = $7, guard_admin_role = $8, \
-                delete_after = make_interval(secs => $9), invitation_send = $10, written_by = $11, written_at = now()",
+                delete_after = make_interval(secs => $9), invitation_send = $10, written_by = $11, written_at = now(), \
+                token_lifetime = make_interval(secs => $12)",
             &[
                 &settings.tenant,
                 &settings.connection,
@@ -99,6 +102,7 @@ pub async fn register(
                 &settings.delete_after,
                 &settings.invitation_send,
                 &reactor,
+                &settings.token_lifetime,
             ],
         )
         .await?;

@@ -174,10 +174,11 @@ async fn attempts(tx: &Transaction<'_>, reactor: Uuid, done: &[&Done]) -> Result
     }
     let statement = tx
         .prepare_cached(
-            "insert into roster.attempts (user_key, auth0_user_id, action, changes, status, code, started_at, duration_ms, reactor) \
-             select d.user_key, d.auth0_user_id, d.action, d.changes, d.status, d.code, clock_timestamp() - make_interval(secs => d.age), d.took, $9 \
+            "insert into roster.attempts (user_key, auth0_user_id, action, changes, status, code, started_at, duration_ms, due_since, reactor) \
+             select d.user_key, d.auth0_user_id, d.action, d.changes, d.status, d.code, clock_timestamp() - make_interval(secs => d.age), d.took, m.due_since, $9 \
              from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::integer[], $6::text[], $7::float8[], $8::integer[]) \
-                d (user_key, auth0_user_id, action, changes, status, code, age, took)",
+                d (user_key, auth0_user_id, action, changes, status, code, age, took) \
+             left join roster.mirror m on m.user_key = d.user_key",
         )
         .await?;
     let keys = column(&made, |done| done.user_key.as_str());

@@ -15,6 +15,7 @@ mod control;
 mod database;
 mod demo;
 mod emulator;
+mod explain;
 mod failover;
 mod faults;
 mod fold;

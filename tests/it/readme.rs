@@ -42,12 +42,42 @@ fn every_roster_command_of_the_readme_parses() {
         "roster mode observe",
         "roster pause why",
         "roster resume",
+        "roster explain ada@example.com --permission read:songs",
+        "roster history",
+        "roster history ada@example.com",
+        "roster history --transaction 751",
+        "roster history --removals",
         "roster migrate --apply",
         "roster run --only server",
         "roster demo --tour",
         "roster emulator --listen 127.0.0.1:4000",
     ] {
         cli::check(command.split_whitespace()).unwrap_or_else(|error| panic!("{command}: {error}"));
+    }
+}
+
+/// What the README names as shown by a test is shown by one that exists.
+#[test]
+fn every_test_that_the_readme_names_is_there() {
+    let section = README
+        .split("\n## Replacing your script\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("the section");
+    let names: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.ends_with("` |"))
+        .filter_map(|line| line.rsplit('`').nth(1))
+        .collect();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in names {
+        let (module, test) = name.split_once("::").expect("a module and a test");
+        let file = format!("{}/tests/it/{module}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&file).expect(&file);
+        assert!(
+            text.contains(&format!("async fn {test}()")),
+            "{name} is not in {file}"
+        );
     }
 }
 

@@ -141,6 +141,7 @@ impl<'a> Stage<'a> {
                 guard_min_admins: 0,
                 guard_admin_role: None,
                 delete_after: None,
+                token_lifetime: 86_400.0,
                 invitation_send: "auth0_email".to_owned(),
             },
             client,

@@ -293,6 +293,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
             guard_min_admins: 0,
             guard_admin_role: None,
             delete_after: None,
+            token_lifetime: 86_400.0,
             invitation_send: "auth0_email".to_owned(),
         },
         client,
