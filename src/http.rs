@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp::Filter;
+use warp::{Filter, filters::BoxedFilter};
 
 use crate::progress::{self, Part, Progress};
 
@@ -60,6 +60,20 @@ where
     R: warp::Reply,
 {
     TowerToHyperService::new(warp::service(filter))
+}
+
+/// The first of these routes that takes a request answers it.
+///
+/// Boxed, so that each is a type of its own no longer: with nested `or`s of bare filters the compiler proves at each level anew that all
+/// the futures within may be sent between threads, and a build takes minutes.
+pub fn first_of<R>(routes: impl IntoIterator<Item = BoxedFilter<(R,)>>) -> BoxedFilter<(R,)>
+where
+    R: Send + 'static,
+{
+    routes
+        .into_iter()
+        .reduce(|before, next| before.or(next).unify().boxed())
+        .expect("there is a route at least")
 }
 
 /// Accepts and serves until `stop` is cancelled, then lets open requests finish for at most [`Limits::drain`].

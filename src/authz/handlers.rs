@@ -9,10 +9,12 @@ use std::{convert::Infallible, sync::Arc};
 use uuid::Uuid;
 use warp::{
     Filter, Rejection, Reply,
-    http::{HeaderValue, header},
+    filters::BoxedFilter,
+    http::{HeaderValue, Response, header},
 };
 
 use super::{Authz, rejection::Refusal};
+use crate::http::first_of;
 
 /// Every endpoint, and an answer for everything else.
 pub fn routes(
@@ -22,9 +24,7 @@ pub fn routes(
 }
 
 /// The endpoints alone, to be joined with another face on the same socket before [`recover`].
-pub fn endpoints(
-    authz: Arc<Authz>,
-) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
+pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
     let state = warp::any().map(move || authz.clone());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let read = warp::get().or(warp::head()).unify();
@@ -45,7 +45,7 @@ pub fn endpoints(
         .and(state)
         .map(probes::metrics);
 
-    me.or(livez).unify().or(readyz).unify().or(metrics).unify()
+    first_of([me.boxed(), livez.boxed(), readyz.boxed(), metrics.boxed()])
 }
 
 /// Answers what no endpoint took, as a problem.

@@ -26,6 +26,7 @@ use super::{
     management::answer,
     tenant::Tenant,
 };
+use crate::http::first_of;
 
 mod queue;
 
@@ -59,17 +60,14 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .and(with_tenant)
         .and(bearer)
         .map(errors);
-    read.or(errors)
-        .unify()
-        .or(import::route(tenant))
-        .unify()
-        .or(export::route(tenant))
-        .unify()
-        .or(verification::route(tenant))
-        .unify()
-        .or(download::route(tenant))
-        .unify()
-        .boxed()
+    first_of([
+        read.boxed(),
+        errors.boxed(),
+        import::route(tenant),
+        export::route(tenant),
+        verification::route(tenant),
+        download::route(tenant),
+    ])
 }
 
 const MAY_READ: &[&str] = &["create:users", "read:users"];

@@ -23,6 +23,7 @@ use super::{
     tenant::{Guard, SharedGuard, Tenant},
     validate::is_email,
 };
+use crate::http::first_of;
 
 type Parameters = HashMap<String, String>;
 
@@ -56,14 +57,12 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .and(with_tenant)
         .and(warp::query::<Parameters>())
         .map(|tenant: Arc<Tenant>, query: Parameters| logout(&tenant, &query));
-    authorize
-        .or(with_password)
-        .unify()
-        .or(with_google)
-        .unify()
-        .or(logout)
-        .unify()
-        .boxed()
+    first_of([
+        authorize.boxed(),
+        with_password.boxed(),
+        with_google.boxed(),
+        logout.boxed(),
+    ])
 }
 
 /// The Action takes milliseconds of processor time; other requests need not wait for it.

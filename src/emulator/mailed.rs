@@ -20,6 +20,7 @@ use super::{
     tenant::{SharedGuard, Tenant},
     tickets::{Redirect, Ticket, TicketKind},
 };
+use crate::http::first_of;
 
 type Parameters = HashMap<String, String>;
 
@@ -58,14 +59,12 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .and(with_tenant)
         .and(warp::query::<Parameters>())
         .map(|tenant: Arc<Tenant>, query: Parameters| verify(&tenant, &query));
-    change_password
-        .or(reset_form)
-        .unify()
-        .or(reset)
-        .unify()
-        .or(verify)
-        .unify()
-        .boxed()
+    first_of([
+        change_password.boxed(),
+        reset_form.boxed(),
+        reset.boxed(),
+        verify.boxed(),
+    ])
 }
 
 /// `POST /dbconnections/change_password`: 200 and a sentence whether or not there is such a user.

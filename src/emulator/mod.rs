@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter, Rejection, Reply, filters::BoxedFilter, http::StatusCode, reply::Response};
 
 use self::{errors::ApiError, keys::Keys, tenant::Tenant};
-use crate::http;
+use crate::http::{self, first_of};
 
 mod options;
 
@@ -174,29 +174,26 @@ fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .allow_any_origin()
         .allow_methods(["GET", "POST"])
         .allow_headers(["authorization", "content-type", "auth0-client"]);
-    let for_browsers = tokens::routes(tenant)
-        .or(login::routes(tenant))
-        .unify()
-        .or(userinfo::routes(tenant))
-        .unify()
-        .with(cors)
-        .map(Reply::into_response);
-    users::routes(tenant)
-        .or(for_browsers)
-        .unify()
-        .or(api::routes(tenant))
-        .unify()
-        .or(ticket_requests::routes(tenant))
-        .unify()
-        .or(jobs::routes(tenant))
-        .unify()
-        .or(mailed::routes(tenant))
-        .unify()
-        .or(control::routes(tenant))
-        .unify()
-        .recover(refused)
-        .unify()
-        .boxed()
+    let for_browsers = first_of([
+        tokens::routes(tenant),
+        login::routes(tenant),
+        userinfo::routes(tenant),
+    ])
+    .with(cors)
+    .map(Reply::into_response)
+    .boxed();
+    first_of([
+        users::routes(tenant),
+        for_browsers,
+        api::routes(tenant),
+        ticket_requests::routes(tenant),
+        jobs::routes(tenant),
+        mailed::routes(tenant),
+        control::routes(tenant),
+    ])
+    .recover(refused)
+    .unify()
+    .boxed()
 }
 
 /// What no route took.

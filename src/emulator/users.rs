@@ -17,6 +17,7 @@ use super::{
     tenant::{SharedGuard, Tenant},
     validate,
 };
+use crate::http::first_of;
 
 /// The routes of this part.
 pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
@@ -67,18 +68,14 @@ pub(super) fn routes(tenant: &Arc<Tenant>) -> BoxedFilter<(Response,)> {
         .map(by_email_response);
 
     // The most frequent first: a filter that does not match costs a rejection.
-    update
-        .or(read)
-        .unify()
-        .or(create)
-        .unify()
-        .or(delete)
-        .unify()
-        .or(by_email)
-        .unify()
-        .or(list)
-        .unify()
-        .boxed()
+    first_of([
+        update.boxed(),
+        read.boxed(),
+        create.boxed(),
+        delete.boxed(),
+        by_email.boxed(),
+        list.boxed(),
+    ])
 }
 
 fn create(tenant: Arc<Tenant>, bearer: Option<String>, body: Bytes) -> Response {
