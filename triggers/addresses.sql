@@ -65,6 +65,8 @@ begin
         ) c
         -- Who is blocked gets no account, but the one there is gets its address, for which others may wait.
         where c.blocked is not true or c.has_an_account
+        -- Who has none takes this one, so that the other need not wait for the address.
+        order by c.has_an_account
         limit 1;
 end
 $function$;
@@ -89,6 +91,12 @@ begin
         join roster.mirror am on am.user_key = a.user_key
         where a.origin <> 'further' and (a.state in ('linked', 'missing') or a.call_id is not null)
             and (a.incarnation <> am.incarnation or not exists (select from roster.desired_users other where other.user_key = a.user_key))
+            -- A row that carries the id comes before one that has the address, unless it has an account already.
+            and (a.rank = 1 or not exists (
+                select from roster.desired_users named
+                where named.auth0_user_id = a.auth0_user_id and not exists (
+                    select from roster.accounts own join roster.mirror om on om.user_key = own.user_key and om.incarnation = own.incarnation
+                    where own.user_key = named.user_key and own.origin <> 'further' and own.state <> 'gone')))
         order by a.rank, a.auth0_user_id
         limit 1;
 end

@@ -183,14 +183,15 @@ begin
         look_wanted = case when excluded.incarnation = m.incarnation then m.look_wanted else excluded.look_wanted end,
         invite_epoch = case when excluded.incarnation = m.incarnation then m.invite_epoch else 0 end;
 
-    -- A removed account that holds the address of somebody named here has to give it up, though its own key did not change.
+    -- A removed account that holds the address of somebody named here has to give it up, or is a further log-in of that user by now,
+    -- though its own key did not change.
     -- One who is due may be at work with something else just now: the generation tells that this came meanwhile.
     update roster.mirror m
     set due = true, due_since = case when m.due then m.due_since else now() end, generation = m.generation + 1, lane = 'removal'
     from roster.changes c
     cross join unnest(c.user_keys) k (user_key)
     join roster.desired_users d on d.user_key = k.user_key
-    join roster.accounts a on lower(a.email) = lower(d.email) and a.state <> 'gone' and a.origin <> 'further'
+    join roster.accounts a on lower(a.email) = lower(d.email) and a.state <> 'gone'
     where c.id = any (ids) and m.user_key = a.user_key
         and (a.incarnation <> m.incarnation or not exists (select from roster.desired_users own where own.user_key = a.user_key));
 

@@ -78,7 +78,7 @@ select
     case when live.live then d.email else a.email end as email,
     what.action,
     case
-        when what.action in ('block', 'delete', 'move aside') then 'removal'
+        when what.action in ('block', 'delete', 'move aside', 'rekey') then 'removal'
         when what.action = 'create' then 'creation'
         when what.action = 'look' and not live.live then 'removal'
         else 'update'
@@ -95,6 +95,8 @@ select
         when address.is_of_an_arrival and what.action not in ('look', 'block') then 'whom the key means is not known until its change is folded'
         -- Before that, an open call has to be settled.
         when taker.user_key is not null and what.action <> 'look' then format('user %s takes this account over', taker.user_key)
+        when what.action = 'rekey' and not exists (select from roster.mirror k where k.user_key = claimant.user_key)
+            then format('user %s is not known yet', claimant.user_key)
         when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'
     end as waits_for,
     case
@@ -112,6 +114,7 @@ select
         when what.action = 'block' then 'the row is blocked'
         when what.action = 'move aside' and live.live then 'addresses are exchanged in a circle'
         when what.action = 'move aside' then 'a live user claims the address'
+        when what.action = 'rekey' then format('a log-in of user %s, who has the address now', claimant.user_key)
         when claim.is_other then format('the row names %s', d.auth0_user_id)
         when fault.code is not null then fault.code
         when address.is_unseen then 'the address changed and nobody saw how'
@@ -165,9 +168,11 @@ cross join lateral (
         end as changes
     offset 0
 ) wanted
--- A live user of another key who would take this account over, asked only where it would otherwise be removed.
+-- A live user of another key who would take this account over, asked only where it would otherwise be removed. A further one goes by
+-- its verified address, as at log-in.
 left join lateral (
-    select c.* from roster.account_claimant(a.auth0_user_id, a.email) c where not live.live and a.origin <> 'further'
+    select c.* from roster.account_claimant(a.auth0_user_id, a.email) c
+    where not live.live and (a.origin <> 'further' or a.email_verified)
     limit 1
 ) claimant on true
 -- Counted from the row's end or the block, whichever came last; a past person of a live key has only the block.
@@ -176,7 +181,7 @@ cross join lateral (
     offset 0
 ) deleted
 cross join lateral (
-    select case when not claimant.has_an_account then claimant.user_key end as user_key
+    select case when not claimant.has_an_account and a.origin <> 'further' then claimant.user_key end as user_key
     offset 0
 ) taker
 cross join lateral (
@@ -186,6 +191,7 @@ cross join lateral (
         when a.observed_at is null then 'look'
         when not live.live then
             case
+                when a.origin = 'further' and claimant.user_key is not null then 'rekey'
                 when not a.blocked then 'block'
                 when claimant.has_an_account and lower(a.email) not like 'aside-%@roster.invalid' then 'move aside'
                 when deleted.at is not null and a.origin = 'made' and a.blocked_by_us then 'delete'

@@ -141,6 +141,7 @@ begin
             where c.conrelid = "table" and c.contype = 'f' and a.attname = key
         );
 
+    perform roster.hold("table");
     foreach op in array array['insert', 'update', 'delete', 'truncate'] loop
         capture := roster.capture_name("table", op);
         -- A join of two transition tables is thought so dear that a writer's session would compile it, for longer than it takes: no jit.
@@ -208,6 +209,24 @@ return (
 
 comment on function roster.capture_name(regclass, text) is 'The name of the capture function of a watched table.';
 
+-- DROP TRIGGER reads the trigger before it waits for the table: whom somebody was ahead of meanwhile would be told "tuple concurrently
+-- updated". A table that has none yet is not held more strongly than CREATE TRIGGER holds it.
+create or replace function roster.hold("table" regclass) returns void
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if exists (select from pg_class where oid = "table" and relkind in ('r', 'p')) then
+        execute format('lock table only %s in %s mode', "table", case
+            when exists (select from pg_trigger where tgrelid = "table" and tgname like 'roster\_%') then 'access exclusive'
+            else 'share row exclusive'
+        end);
+    end if;
+end
+$function$;
+
+comment on function roster.hold(regclass) is 'Waits until nobody else puts triggers on this table or takes them off, until the end of the transaction.';
+
 create or replace function roster.unwatch("table" regclass) returns void
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -216,6 +235,7 @@ as $function$
 declare
     op text;
 begin
+    perform roster.hold("table");
     foreach op in array array['insert', 'update', 'delete', 'truncate'] loop
         execute format('drop trigger if exists roster_%s on %s', op, "table");
         execute format('drop function if exists roster.%I()', roster.capture_name("table", op));
@@ -236,6 +256,7 @@ declare
     op text;
 begin
     for w in select relation from roster.watched where attached loop
+        perform roster.hold(w.relation::regclass);
         foreach op in array array['insert', 'update', 'delete', 'truncate'] loop
             execute format('drop trigger if exists roster_%s on %s', op, w.relation::regclass);
         end loop;
@@ -264,5 +285,5 @@ comment on function roster.attach() is 'Puts the change triggers back on every w
 
 revoke execute on function
     roster.captured_columns(regclass, text[], text), roster.capture_body(regclass, text, text[], text, boolean, text),
-    roster.watch(regclass, text, text[], text), roster.unwatch(regclass), roster.capture_name(regclass, text), roster.detach(), roster.attach()
+    roster.watch(regclass, text, text[], text), roster.unwatch(regclass), roster.capture_name(regclass, text), roster.hold(regclass), roster.detach(), roster.attach()
 from public;

@@ -110,11 +110,23 @@ const TAKEN: &str = "with taken as ( \
         or not exists (select from roster.desired_users d where d.user_key = a.user_key)))";
 
 /// Takes the accounts of a key without row (or of a past person of this key) over to the user in `row`, if they are still to be had.
+/// Where the account is a further one of the user in `row`, it is given to the live user who has its address now.
 pub(super) async fn rekey(
     tx: &Transaction<'_>,
     reactor: Uuid,
     row: &PlanRow,
 ) -> Result<(), DbError> {
+    let own = tx
+        .prepare_cached(
+            "select exists (select from roster.accounts where auth0_user_id = $2 and user_key = $1 and origin = 'further')",
+        )
+        .await?;
+    let own = tx
+        .query_one(&own, &[&row.user_key, &row.auth0_user_id])
+        .await?;
+    if own.get(0) {
+        return give(tx, reactor, row).await;
+    }
     let statement = tx
         .prepare_cached(
  &format!("{TAKEN}, \
@@ -160,6 +172,26 @@ pub(super) async fn rekey(
         &[&row.user_key],
     )
     .await?;
+    Ok(())
+}
+
+/// The new user is told of it as of a log-in that was matched by its address.
+async fn give(tx: &Transaction<'_>, reactor: Uuid, row: &PlanRow) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "with given as ( \
+                update roster.accounts a set user_key = m.user_key, incarnation = m.incarnation \
+                from roster.accounts o cross join lateral roster.account_claimant(o.auth0_user_id, o.email) c \
+                join roster.mirror m on m.user_key = c.user_key \
+                where o.auth0_user_id = $2 and a.auth0_user_id = o.auth0_user_id returning a.user_key), \
+             told as ( \
+                insert into roster.changes (op, user_keys, reason) select 'follow', array[g.user_key], $2 from given g) \
+             insert into roster.attempts (user_key, auth0_user_id, action, code, started_at, duration_ms, reactor) \
+             select $1, $2, 'rekey', 'ok', clock_timestamp(), 0, $3 from given",
+        )
+        .await?;
+    tx.execute(&statement, &[&row.user_key, &row.auth0_user_id, &reactor])
+        .await?;
     Ok(())
 }
 

@@ -100,6 +100,25 @@ async fn a_row_replaced_in_one_transaction_is_not_even_blocked() {
 }
 
 #[tokio::test]
+async fn a_row_that_carries_the_id_comes_before_one_that_has_the_address() {
+    let (world, ada) = with_ada().await;
+    world
+        .run("update users set id = 4711, email = 'king@example.test' where email = 'ada@example.test'")
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.fold().await;
+    let rekeys = "select user_key || ' ' || auth0_user_id from roster.plan where action = 'rekey' order by 1";
+    let taken = format!("4711 {}", text(&ada["user_id"]));
+    assert_eq!(world.texts(rekeys).await, [taken]);
+    world.settle_in_time().await;
+    let king = world.tenant.account("king@example.test").await;
+    assert_eq!(king["user_id"], ada["user_id"]);
+    let other = world.tenant.account("ada@example.test").await;
+    assert_eq!(other["blocked"], Value::Null);
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_changed_primary_key_keeps_the_account() {
     let (world, ada) = with_ada().await;
     world
@@ -344,6 +363,35 @@ async fn a_google_account_attached_at_login_gets_the_role_and_the_block() {
     assert_eq!(by_id(&world, &id).await["blocked"], true);
     let own = world.tenant.account("king@example.test").await;
     assert_eq!(own["blocked"], true);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_google_account_of_a_removed_row_follows_the_row_that_has_its_address_later() {
+    let (world, _) = with_ada().await;
+    let google =
+        json!({"user_id": "google-oauth2|7", "email": "ada@example.test", "email_verified": true});
+    let google = json!(world.tenant.has(google).await);
+    let follow = "select roster.follow(user_key, 'google-oauth2|7', email) from roster.desired_users where email = 'ada@example.test'";
+    world.run(follow).await;
+    world.run(DELETE_ADA).await;
+    world.add(&["new@example.test"]).await;
+    world.settle_in_time().await;
+    assert_eq!(by_id(&world, &google).await["blocked"], true);
+
+    // Who has an account of their own takes over none, but the log-in is theirs by its verified address.
+    world
+        .run("update users set email = 'ada@example.test', role = 'Admin' where email = 'new@example.test'")
+        .await;
+    world.settle_in_time().await;
+    let user = by_id(&world, &google).await;
+    assert_eq!(user["blocked"], false);
+    assert_eq!(user["app_metadata"]["role"], "Admin");
+    world
+        .run("delete from users where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(by_id(&world, &google).await["blocked"], true);
     assert_eq!(world.plan().await, Vec::<String>::new());
 }
 

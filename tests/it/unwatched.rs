@@ -71,3 +71,18 @@ async fn replica_mode_slips_past_no_trigger() {
     let ada = world.tenant.account(ADA).await;
     assert_eq!(ada["app_metadata"]["role"], "Admin");
 }
+
+#[tokio::test]
+async fn two_who_take_the_triggers_off_at_a_time_wait_for_each_other() {
+    let world = World::new().await;
+    let other = world.database.client().await;
+    world.run("begin; select roster.detach()").await;
+    let detach = tokio::spawn(async move { other.batch_execute("select roster.detach()").await });
+    world
+        .until("select exists (select from pg_locks where not granted and relation = 'users'::regclass)")
+        .await;
+    world.run("select roster.attach(); commit").await;
+    detach.await.expect("an answer").expect("no error");
+    let off = "select cardinality(capture_off)::text from roster.status";
+    assert_eq!(world.texts(off).await, ["3"]);
+}
