@@ -9,6 +9,7 @@
 //! reactors and the faults interleave is left to the machine.
 //!
 //! `STORM_SEED` and `STORM_SEEDS` say where to begin and how many storms to play; without them it is 200 from the first one on.
+//! With `STORM_ALL=1` they go on after one that ended badly.
 
 mod faults;
 mod history;
@@ -42,7 +43,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "on demand, by make storm: it still finds histories that end badly"]
+#[ignore = "on demand, by make storm: it is still being made to end well each time"]
 fn whatever_happens_in_a_storm_auth0_equals_postgresql_after_it() {
     let (first, seeds) = (number("STORM_SEED", 1), number("STORM_SEEDS", RUN));
     let mix = Mix::default();
@@ -51,7 +52,10 @@ fn whatever_happens_in_a_storm_auth0_equals_postgresql_after_it() {
         if seeds < RUN {
             println!("seed {seed}: {}", told(&outcome.counts));
         }
-        !outcome.wrong.is_empty()
+        if !outcome.wrong.is_empty() {
+            println!("seed {seed} ended badly: {}", outcome.wrong.join("\n"));
+        }
+        !outcome.wrong.is_empty() && number("STORM_ALL", 0) == 0
     });
     let all = Counts::default();
     for (_, outcome) in &outcomes {
@@ -68,11 +72,10 @@ fn whatever_happens_in_a_storm_auth0_equals_postgresql_after_it() {
         .find(|(_, outcome)| !outcome.wrong.is_empty())
     {
         let history = History::of(*seed, &mix);
-        println!("seed {seed} ended badly: {:#?}", outcome.wrong);
         let small = shrink::shrunk(&history, &mix);
         panic!(
-            "seed {seed} ended badly: {:#?}\nthe smallest history that did:\n{}",
-            small.wrong, small.history
+            "seed {seed} ended badly: {:#?}\nthe smallest history that did: {:#?}\n{}",
+            outcome.wrong, small.wrong, small.history
         );
     }
     if seeds >= RUN {

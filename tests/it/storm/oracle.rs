@@ -26,6 +26,7 @@ use crate::support::world::text;
 /// One row of the application's table, with all that hangs on it.
 struct Row {
     person: u32,
+    key: String,
     id: Option<String>,
     email: String,
     name: Option<String>,
@@ -43,8 +44,8 @@ pub(super) async fn verdict(stage: &Stage<'_>, counts: &Counts) -> Vec<String> {
     let ours: Vec<&Value> = accounts.iter().filter(|a| is_ours(a)).collect();
     for row in &rows {
         let mut faults = live(stage, row, &ours);
-        if let (Some(id), false) = (&row.id, faults.is_empty()) {
-            faults.push(said(stage, id).await);
+        if !faults.is_empty() {
+            faults.push(said(stage, &row.key).await);
         }
         for what in faults {
             told(format!("person {}: {what}", row.person));
@@ -60,7 +61,7 @@ pub(super) async fn verdict(stage: &Stage<'_>, counts: &Counts) -> Vec<String> {
             ));
         }
     }
-    for what in google(stage, &rows, &accounts) {
+    for what in google(stage, &rows, &accounts).await {
         told(what);
     }
     for what in others(stage, &accounts) {
@@ -83,7 +84,10 @@ fn live(stage: &Stage<'_>, row: &Row, ours: &[&Value]) -> Vec<String> {
         // Nobody is created or looked for on behalf of a blocked row.
         [account] if row.blocked && row.id.is_none() && is_untouched(account) => return Vec::new(),
         [account] => account,
-        others => return vec![format!("{} accounts of its address", others.len())],
+        others => {
+            let ids: Vec<&Value> = others.iter().map(|account| &account["user_id"]).collect();
+            return vec![format!("{} has {} accounts: {ids:?}", row.email, ids.len())];
+        }
     };
     let mut wrong = Vec::new();
     let id = text(&account["user_id"]);
@@ -130,7 +134,7 @@ fn granted(row: &Row, account: &Value) -> Vec<String> {
     wrong
 }
 
-fn google(stage: &Stage<'_>, rows: &[Row], accounts: &[Value]) -> Vec<String> {
+async fn google(stage: &Stage<'_>, rows: &[Row], accounts: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
     for person in people::GOOGLE {
         let id = operator::google(person);
@@ -146,11 +150,14 @@ fn google(stage: &Stage<'_>, rows: &[Row], accounts: &[Value]) -> Vec<String> {
         }
         let row = rows.iter().find(|row| row.person == person);
         let blocked = row.is_none_or(|row| row.blocked);
+        let mut faults = row.map(|row| granted(row, account)).unwrap_or_default();
         if (account["blocked"] == true) != blocked {
-            wrong.push(format!("{id}: blocked is {}", account["blocked"]));
+            faults.push(format!("blocked is {}", account["blocked"]));
         }
-        let granted = row.map(|row| granted(row, account)).unwrap_or_default();
-        wrong.extend(granted.into_iter().map(|what| format!("{id}: {what}")));
+        if !faults.is_empty() {
+            faults.push(said(stage, &id).await);
+        }
+        wrong.extend(faults.into_iter().map(|what| format!("{id}: {what}")));
     }
     wrong
 }
@@ -263,13 +270,14 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
 async fn rows(stage: &Stage<'_>) -> Vec<Row> {
     let query = "select u.person, u.auth0_user_id, lower(u.email), u.name, u.role, u.blocked, array( \
              select permission from role_permissions where role = u.role \
-             union select permission from user_permissions where user_id = u.id) \
+             union select permission from user_permissions where user_id = u.id), u.id::text \
          from users u order by u.person";
     let rows = stage.control.query(query, &[]).await.expect(query);
     rows.iter()
         .map(|row| Row {
             person: row.get::<_, i32>(0).cast_unsigned(),
             permissions: sorted(row.get(6)),
+            key: row.get(7),
             id: row.get(1),
             email: row.get(2),
             name: row.get(3),
@@ -279,14 +287,26 @@ async fn rows(stage: &Stage<'_>) -> Vec<Row> {
         .collect()
 }
 
-/// What Roster itself says of an account, for who looks for the fault.
-async fn said(stage: &Stage<'_>, id: &str) -> String {
-    let query = "select concat_ws(' | ', (select string_agg(to_jsonb(a)::text || to_jsonb(m)::text, '; ') from roster.accounts a join roster.mirror m using (user_key) \
-            where a.auth0_user_id = $1), \
-         (select string_agg(concat_ws(' ', t.user_key, t.action, t.code, t.changes::text, t.started_at::time), '; ' order by t.id) \
-            from roster.attempts t where t.auth0_user_id = $1), \
-         (select string_agg(to_jsonb(i)::text, '; ') from roster.invitations i where i.auth0_user_id = $1))";
-    let row = stage.control.query_one(query, &[&id]).await.expect(query);
+/// What Roster itself says of an account or a key, for who looks for the fault.
+async fn said(stage: &Stage<'_>, which: &str) -> String {
+    let query = "with who as (select $1 as user_key union select user_key from roster.accounts where auth0_user_id = $1 \
+            union select user_key from roster.attempts where auth0_user_id = $1 \
+            union select t.user_key from roster.attempts t join roster.accounts a using (auth0_user_id) where a.user_key = $1) \
+        select concat_ws(E'\n', \
+            (select string_agg('row ' || to_jsonb(u)::text, E'\n') from users u join who on who.user_key = u.id::text), \
+            (select string_agg('mirror ' || jsonb_strip_nulls(to_jsonb(m))::text, E'\n') from roster.mirror m join who using (user_key)), \
+            (select string_agg('account ' || jsonb_strip_nulls(to_jsonb(a))::text, E'\n') from roster.accounts a join who using (user_key)), \
+            (select string_agg('invitation ' || to_jsonb(i)::text, E'\n') from roster.invitations i join who using (user_key)), \
+            (select string_agg('plan ' || to_jsonb(p)::text, E'\n') from roster.plan p join who using (user_key)), \
+            (select string_agg(concat_ws(' ', 'change', c.id, c.txid, c.op, c.relation, c.user_keys, c.keys_added, c.keys_removed, c.changed_at::time, c.folded_at::time, c.reason), E'\n' order by c.id) \
+                from roster.changes c where exists (select from who where c.user_keys @> array[who.user_key])), \
+            (select string_agg(concat_ws(' ', 'attempt', t.user_key, t.auth0_user_id, t.action, t.code, t.changes::text, t.started_at::time, t.duration_ms), E'\n' order by t.id) \
+                from roster.attempts t join who using (user_key)))";
+    let row = stage
+        .control
+        .query_one(query, &[&which])
+        .await
+        .expect(query);
     row.get(0)
 }
 

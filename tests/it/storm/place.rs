@@ -105,16 +105,15 @@ impl<'a> Stage<'a> {
 
     /// A reactor that reaches the database in this way, as it is after a start: it knows neither token nor pace.
     pub(super) fn reactor(&self, way: &Way) -> Reactor {
-        self.reactor_at(way.endpoint().pool(4))
+        self.reactor_at(way.endpoint().pool(4), self.auth0())
     }
 
-    /// The same, straight to the database.
+    /// The same, straight to the database, and with patience for a busy machine.
     pub(super) fn closing_reactor(&self) -> Reactor {
-        self.reactor_at(self.database.pool())
+        self.reactor_at(self.database.pool(), client(self.tenant, |_| {}))
     }
 
-    fn reactor_at(&self, pool: Pool) -> Reactor {
-        let client = self.auth0();
+    fn reactor_at(&self, pool: Pool, client: auth0::Client) -> Reactor {
         let sabotage = |s| self.sabotage == Some(s);
         Reactor {
             pool,

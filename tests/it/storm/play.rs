@@ -22,12 +22,10 @@ use super::{
 };
 use crate::support::world::Tenant;
 
-/// Longer than any storm lasts: what is not over by then never ends.
-const LONGEST: Duration = Duration::from_secs(90);
-/// A change has to be noticed within this: the last look after a wake comes a second after it, and the machine may be busy.
-const NOTICED: Duration = Duration::from_secs(5);
-/// By then every reactor listens, and has looked at what was there before.
-const LISTENS: Duration = Duration::from_millis(1_500);
+/// Many times longer than any storm lasts, on a machine however busy: what is not over by then never ends.
+const LONGEST: Duration = Duration::from_secs(900);
+/// What is not noticed by then is not noticed at all: the last look after a wake comes a second after it, the next poll in an hour.
+const NOTICED: Duration = Duration::from_secs(30);
 
 /// How a storm ended.
 #[derive(Debug)]
@@ -40,6 +38,7 @@ pub(super) struct Outcome {
 /// The reactors of a storm, each with its way to the database.
 pub(super) struct Crew {
     pub(super) seats: Vec<(Way, Mutex<Option<Process>>)>,
+    killed: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 impl Crew {
@@ -50,7 +49,26 @@ impl Crew {
             let process = Process::start(stage.reactor(&way), way.endpoint());
             seats.push((way, Mutex::new(Some(process))));
         }
-        Self { seats }
+        Self {
+            seats,
+            killed: Mutex::default(),
+        }
+    }
+
+    pub(super) fn kill(&self, process: Process) {
+        let ends = process.kill();
+        let killed = self.killed.lock();
+        killed.unwrap_or_else(PoisonError::into_inner).push(ends);
+    }
+
+    /// Returns once nothing moves any more of those that were killed.
+    pub(super) async fn are_dead(&self) {
+        let killed =
+            std::mem::take(&mut *self.killed.lock().unwrap_or_else(PoisonError::into_inner));
+        let buried =
+            tokio::task::spawn_blocking(|| killed.into_iter().map(|ends| ends.join()).collect());
+        let buried: Vec<std::thread::Result<()>> = buried.await.expect("a thread that waits");
+        assert!(buried.iter().all(Result::is_ok), "{buried:?}");
     }
 
     fn seat(&self, which: usize) -> &(Way, Mutex<Option<Process>>) {
@@ -79,7 +97,7 @@ pub(super) async fn play(
         let crew = Crew::start(&stage, history.reactors).await;
         let answers = Answers::new(counts.clone());
         let mut wrong = match mix.bursts {
-            true => in_bursts(&stage, history, mix, &counts).await,
+            true => in_bursts(&stage, &crew, history, mix, &counts).await,
             false => rage(&stage, &crew, &answers, history, mix, &counts).await,
         };
         answers.end(tenant).await;
@@ -154,7 +172,7 @@ async fn strike(stage: &Stage<'_>, crew: &Crew, answers: &Answers, fault: &Fault
             let Some(process) = exchange(seat, None) else {
                 return;
             };
-            process.kill();
+            crew.kill(process);
             counts.add("kill", 1);
             sleep(Duration::from_millis(*down_ms)).await;
             exchange(
@@ -205,12 +223,15 @@ async fn strike(stage: &Stage<'_>, crew: &Crew, answers: &Answers, fault: &Fault
 /// A transaction of each session at a time; what they wrote has to be noticed before the next ones.
 async fn in_bursts(
     stage: &Stage<'_>,
+    crew: &Crew,
     history: &History,
     mix: &Mix,
     counts: &Counts,
 ) -> Vec<Unheard> {
-    // What came before is no part of it: not all reactors may have listened.
-    sleep(LISTENS).await;
+    // What came before is no part of it.
+    while quiet::listening(stage).await < crew.seats.len() || quiet::unnoticed(stage).await > 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
     let mut sessions = Vec::new();
     for _ in 0..mix.sessions {
         sessions.push(Session::open(stage, counts).await);

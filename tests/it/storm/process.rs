@@ -6,6 +6,9 @@ use roster::{db::connect::Endpoint, reactor::Reactor};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+/// No task of a reactor is busy for so long without an await.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A reactor on a runtime, and thereby a thread, of its own.
 pub(super) struct Process {
     runtime: Option<Runtime>,
@@ -38,11 +41,15 @@ impl Process {
         }
     }
 
-    /// Every task of it ends where it is, and its connections with it, as after `kill -9`.
-    pub(super) fn kill(mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+    /// Every task of it ends where it is, and its connections with it, as after `kill -9`. It is over once that thread is: who stands
+    /// still just then moves once more.
+    pub(super) fn kill(mut self) -> std::thread::JoinHandle<()> {
+        let runtime = self.runtime.take();
+        std::thread::spawn(move || {
+            if let Some(runtime) = runtime {
+                runtime.shutdown_timeout(PATIENCE);
+            }
+        })
     }
 
     /// Nothing of it moves for so long.
@@ -56,7 +63,6 @@ impl Process {
     pub(super) async fn stop(mut self, patience: Duration) -> bool {
         self.stop.cancel();
         let ended = tokio::time::timeout(patience, &mut self.ended).await;
-        self.kill();
         ended.is_ok()
     }
 }

@@ -17,8 +17,8 @@ use super::{
 
 /// Each round all waits are over, so this is more than any backoff, look or circle of addresses needs.
 const ROUNDS: usize = 30;
-/// An orderly stop is over by then.
-const STOPS: Duration = Duration::from_secs(40);
+/// An orderly stop is over long before, on a machine however busy.
+const STOPS: Duration = Duration::from_secs(300);
 
 /// Stops the reactors, then has another one do what is left; gives what is wrong with that.
 pub(super) async fn comes(
@@ -40,7 +40,7 @@ pub(super) async fn comes(
     for (_, seat) in &crew.seats {
         match exchange(seat, None) {
             None => {}
-            Some(process) if !history.in_order => process.kill(),
+            Some(process) if !history.in_order => crew.kill(process),
             Some(process) => {
                 let stopped = process.stop(STOPS).await;
                 wrong
@@ -48,17 +48,24 @@ pub(super) async fn comes(
             }
         }
     }
-    // What a reactor asked for in its last moment has arrived by then.
+    crew.are_dead().await;
+    // What a reactor asked for in its last moment has been done by then, since the tenant is at work on this very thread.
     sleep(CALL_TIMEOUT + Duration::from_millis(200)).await;
     let reactor = stage.closing_reactor();
-    if let Err(error) = reactor.register().await {
-        return vec![format!("no reactor could be started: {error:?}")];
+    while let Err(error) = reactor.register().await {
+        if !error.is_unreachable() {
+            return vec![format!("no reactor could be started: {error:?}")];
+        }
     }
     let unseen = |event: &Event| matches!(&event.what, What::Tx(_, tx) if tx.kind == Kind::Unseen);
     let mut sweep = mix.sweeps && history.events.iter().any(unseen);
     for round in 0..ROUNDS {
-        if let Err(error) = reactor.settle().await {
-            wrong.push(format!("round {round}: {error:?}"));
+        // The machine may be so busy that the database is not reached in time.
+        while let Err(error) = reactor.settle().await {
+            if !error.is_unreachable() {
+                wrong.push(format!("round {round}: {error:?}"));
+                break;
+            }
         }
         if unnoticed(stage).await == 0 && (sweep || mix.sweeps && in_doubt(stage).await) {
             sweep = changes::sweep(&reactor.pool).await.is_err();
@@ -76,6 +83,13 @@ pub(super) async fn comes(
     let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     wrong.push(format!("not quiet after {ROUNDS} rounds: {rows:#?}"));
     wrong
+}
+
+/// How many reactors are told of changes, and were not before they had looked at what was there.
+pub(super) async fn listening(stage: &Stage<'_>) -> usize {
+    let query = "select count(*) from roster.reactors where last_listen_at is not null and bell_heard_at is not null";
+    let row = stage.control.query_one(query, &[]).await.expect(query);
+    usize::try_from(row.get::<_, i64>(0)).unwrap_or(0)
 }
 
 /// Changes that no reactor took over yet.

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Storms at a time: most of one is waiting.
-const WORKERS: u64 = 6;
+const WORKERS: u64 = 8;
 
 /// Plays these seeds, at least until one ends as `enough` says, and gives how they ended in order.
 pub(super) fn seeds(

@@ -288,7 +288,7 @@ fn pass_on(number: usize, dice: &mut Dice) -> Parts {
         ),
         format!(
             "update users u set email = o.note from users o where (u.person, o.person) in ({}) \
-             and u.email like 'moving-%' and o.email like 'moving-%'",
+             and u.email like 'moving-%' and o.email like 'moving-%' and o.note is not null",
             pairs.join(", ")
         ),
     ];

@@ -118,10 +118,14 @@ impl Database {
     /// A session of its own, as `psql` would have it: none of Roster's session settings.
     pub(crate) async fn client(&self) -> Client {
         let endpoint = self.endpoint().named("test");
-        endpoint
-            .session()
-            .await
-            .expect("a session with a test database")
+        // A machine may be so busy that a session takes longer than the program has patience for.
+        for _ in 0..5 {
+            if let Ok(session) = endpoint.session().await {
+                return session;
+            }
+        }
+        let last = endpoint.session().await;
+        last.expect("a session with a test database")
     }
 
     /// A pool as the program has it.
