@@ -137,17 +137,16 @@ async fn a_database_whose_clock_is_set_back_lets_nobody_wait_for_it() {
         .until("select not exists (select from roster.reactors where heartbeat_at > now())")
         .await;
     let in_hours = "select exists (select from roster.mirror m join roster.accounts a using (user_key) \
-        where greatest(m.next_attempt_at, m.lease_until, a.call_deadline) > now() + interval '6 min')";
+        where greatest(m.next_attempt_at, m.lease_until, a.call_deadline) > now() + interval '1 hour')";
     assert!(!world.says(in_hours).await);
     world.time_passes().await;
     let all = "select count(*) = 4 from roster.accounts where app_metadata ->> 'role' = 'Admin'";
     world.until(all).await;
     // Four mails within a minute are as many as may be; a minute later there is room for another.
-    world.add(&["user-5@example.test"]).await;
-    world.arrives("user-5@example.test").await;
     world
         .run("update roster.invitations set changed_at = changed_at - interval '1 min'")
         .await;
+    world.add(&["user-5@example.test"]).await;
     all_were_made_once(&world, 5).await;
     running.stop().await;
 }
