@@ -61,7 +61,14 @@ pub struct Terms {
     pub claim_ids: fn() -> Uuid,
     /// Invitation mails a minute, of all reactors together.
     pub invitations_per_minute: u32,
+    /// For so long a call may be under way still whose answer its worker did not get: [`LOST_CALL_WAIT`].
+    pub lost_call_wait: Duration,
+    /// The share of the longest wait after which a failed call is tried again, from 0 to 1: by lot, so that not all of them come together.
+    pub jitter: fn() -> f64,
 }
+
+/// Until an account is looked at after a lost answer. What comes even later is seen by the second look.
+pub const LOST_CALL_WAIT: Duration = Duration::from_secs(1);
 
 /// What a turn came to.
 #[derive(Debug, Default)]
@@ -113,7 +120,7 @@ async fn take_turn(
     for done in late {
         tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
     }
-    let before = record::record(tx, terms.reactor, &done).await?;
+    let before = record::record(tx, terms, &done).await?;
     let mut next = Vec::new();
     let mut settled = Vec::new();
     for done in &done {

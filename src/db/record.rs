@@ -10,6 +10,7 @@ use super::{
     DbError,
     done::{ADDRESS_TAKEN, Class, Done, Effect, Failure, Observed},
     findings::{self, MOST_UNEXPLAINED},
+    mirror::Terms,
     plan::{Action, PlanRow},
 };
 
@@ -17,10 +18,10 @@ use super::{
 /// was known before of the accounts that writes showed.
 pub(super) async fn record(
     tx: &Transaction<'_>,
-    reactor: Uuid,
+    terms: &Terms,
     done: &[&Done],
 ) -> Result<HashMap<String, Observed>, DbError> {
-    attempts(tx, reactor, done).await?;
+    attempts(tx, terms.reactor, done).await?;
     let (mut observed, mut created_for, mut well) = (Vec::new(), Vec::new(), Vec::new());
     let (mut deleted, mut not_applied, mut perhaps_applied) = (Vec::new(), Vec::new(), Vec::new());
     let mut not_ours = Vec::new();
@@ -56,7 +57,7 @@ pub(super) async fn record(
                     retry_after: None,
                     perhaps_applied: false,
                 };
-                failed(tx, done, &failure).await?;
+                failed(tx, terms, done, &failure).await?;
             }
             Effect::Failed(failure) => {
                 match (done.action, failure.perhaps_applied) {
@@ -66,7 +67,7 @@ pub(super) async fn record(
                     (_, true) => perhaps_applied.push(done),
                     (_, false) => not_applied.push(done),
                 }
-                failed(tx, done, failure).await?;
+                failed(tx, terms, done, failure).await?;
             }
             Effect::NotMade if done.action == Action::Invite => mail(tx, done, None).await?,
             Effect::NotMade => not_applied.push(done),
@@ -93,9 +94,10 @@ pub(super) async fn record(
     )
     .await?;
     // The worker saw the call end, so it need not wait for the deadline; a moment for what is still under way.
+    let moment = terms.lost_call_wait.as_millis();
     end_calls(
         tx,
-        "call_deadline = now() + interval '1 second'",
+        &format!("call_deadline = now() + interval '{moment} milliseconds'"),
         &perhaps_applied,
     )
     .await?;
@@ -414,13 +416,18 @@ async fn succeeded(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
 
 /// Backoff with full jitter: up to 1, 2, 4 … 300 s, never earlier than told. A conflict is looked at at once; what Auth0 refuses
 /// is parked, but for a removal.
-async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<(), DbError> {
+async fn failed(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    done: &Done,
+    failure: &Failure,
+) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
             "update roster.mirror m set attempts = m.attempts + 1, error_code = $2, error_class = f.class, error_detail = $4, error_at = now(), \
                 look_wanted = m.look_wanted or $6, conflict = m.conflict or $6, \
                 next_attempt_at = case when f.class = 'conflict' or f.class = 'data' and not $7 then null else now() + make_interval(secs => greatest($5::float8, \
-                    case when f.class = 'config' then 30 else 0 end + random() * least(300, power(2, least(m.attempts, 10))))) end \
+                    case when f.class = 'config' then 30 else 0 end + $10::float8 * least(300, power(2, least(m.attempts, 10))))) end \
              from (select case when $8 and attempts >= $9 then 'data' else $3 end as class from roster.mirror where user_key = $1) f \
              where m.user_key = $1",
         )
@@ -441,6 +448,7 @@ async fn failed(tx: &Transaction<'_>, done: &Done, failure: &Failure) -> Result<
             &is_removal,
             &(failure.code == ADDRESS_TAKEN),
             &MOST_UNEXPLAINED,
+            &(terms.jitter)(),
         ],
     )
     .await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roster::db::mirror::LOST_CALL_WAIT;
 use serde_json::{Value, json};
 
 use crate::support::world::{World, eventually};
@@ -518,7 +519,10 @@ const ROUTES: [&str; 5] = [
 
 #[tokio::test]
 async fn after_an_outage_of_an_hour_everything_arrives_within_the_longest_wait() {
-    let world = World::new().await;
+    let mut world = World::new().await;
+    // Waits as they are.
+    world.reactor.terms.jitter = rand::random;
+    world.reactor.terms.lost_call_wait = LOST_CALL_WAIT;
     world.add(&[ADA, "bob@example.test"]).await;
     world.settle().await;
     for route in ROUTES {

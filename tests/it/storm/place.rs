@@ -4,7 +4,11 @@ use std::{mem::ManuallyDrop, time::Duration};
 
 use roster::{
     auth0,
-    db::{mirror::Terms, pool::Pool, reactors::Settings},
+    db::{
+        mirror::{LOST_CALL_WAIT, Terms},
+        pool::Pool,
+        reactors::Settings,
+    },
     emulator,
     progress::Progress,
     reactor::{AFTERLOOKS, Reactor},
@@ -129,6 +133,8 @@ impl<'a> Stage<'a> {
                     false => Uuid::new_v4,
                 },
                 invitations_per_minute: 1_000_000,
+                lost_call_wait: LOST_CALL_WAIT,
+                jitter: rand::random,
             },
             settings: Settings {
                 tenant: self.tenant.url.clone(),

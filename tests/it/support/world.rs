@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use roster::{
     auth0,
-    db::{changes, connect::Endpoint, mirror::Terms, reactors::Settings, write_back},
+    db::{
+        changes,
+        connect::Endpoint,
+        mirror::{LOST_CALL_WAIT, Terms},
+        reactors::Settings,
+        write_back,
+    },
     emulator,
     progress::Progress,
     reactor::{self, AFTERLOOKS, Reactor},
@@ -17,8 +23,10 @@ use uuid::Uuid;
 use super::Database;
 pub(crate) use super::tenant::{Tenant, client, text};
 
-/// How long a story waits for what must come. Only a failing one waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a story waits for what must come, also on a machine that is busy with other things. Only a failing one waits so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Until the lease of a reactor ends by itself: longer than any story's patience.
+const LEASE: Duration = Duration::from_secs(600);
 
 /// Set to [`OTHER`], this variable has every world's tenant give the other answer wherever Auth0 documents none.
 pub(crate) const ANSWERS: &str = "ROSTER_TEST_ANSWERS";
@@ -217,6 +225,9 @@ impl World {
         let mut reactor = self.reactor.clone();
         reactor.terms.reactor = Uuid::new_v4();
         reactor.pool = endpoint.pool(8);
+        reactor.terms.call_deadline = reactor::call_deadline(&reactor.client);
+        reactor.terms.lost_call_wait = LOST_CALL_WAIT;
+        reactor.terms.jitter = rand::random;
         reactor.poll_interval = Duration::from_secs(3600);
         reactor.sweep_every = Duration::from_secs(3600);
         reactor.progress = Progress::default();
@@ -278,9 +289,12 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         pool: database.pool(),
         terms: Terms {
             reactor: Uuid::new_v4(),
-            lease: Duration::from_secs(60),
-            call_deadline: reactor::call_deadline(&client),
+            lease: LEASE,
+            // Steps by hand take as long as they take: no wait ends among them but by [`World::time_passes`].
+            call_deadline: LEASE / 2,
             claim_ids: Uuid::new_v4,
+            lost_call_wait: LEASE,
+            jitter: || 1000.0,
             invitations_per_minute: 1000,
         },
         settings: Settings {
