@@ -12,7 +12,6 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::BytesMut;
-use tokio::time::timeout;
 use tokio_postgres::{
     Row,
     error::SqlState,
@@ -216,20 +215,15 @@ async fn query<T>(
     parameters: &[&(dyn ToSql + Sync)],
     read: impl Fn(&[Row]) -> T,
 ) -> Result<T, DirectoryError> {
-    let asked = pool.on(DEADLINE, async |session| {
+    let asked = pool.soon(DEADLINE, async |session| {
         let statement = session.prepare_cached(sql).await?;
         Ok(read(&session.query(&statement, parameters).await?))
     });
-    // What the wait for a session takes counts too.
-    match timeout(DEADLINE, asked).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(DbError::Pool(error))) => Err(DirectoryError::Connection(error)),
-        Ok(Err(DbError::Sql(error))) => Err(DirectoryError::Query(error)),
-        Ok(Err(_)) | Err(_) => {
-            pool.forget();
-            Err(DirectoryError::TimedOut)
-        }
-    }
+    asked.await.map_err(|error| match error {
+        DbError::Pool(error) => DirectoryError::Connection(error),
+        DbError::Sql(error) => DirectoryError::Query(error),
+        _ => DirectoryError::TimedOut,
+    })
 }
 
 /// [`FIND`] yields one row at least, for the revision, and a second one only if two users match.

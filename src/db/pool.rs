@@ -2,7 +2,9 @@
 //!
 //! Promises: every piece of work has an end on our side of the wire, since a server that is gone without a word ends none
 //! ([`QUICK`], [`LONG`]); a session whose work did not end well is never lent again, and the idle ones beside it are let go with it,
-//! since what struck one has most likely struck all: a server that stopped, that fell silent, that became a standby.
+//! since what struck one has most likely struck all: a server that stopped, that fell silent, that became a standby. A session is made to
+//! its end also where whoever asked for it gives up sooner, so that the next one finds it: where the first of several hosts is gone
+//! without a word, making one takes longer than a look-up waits.
 //!
 //! Behind a transaction pooler ([`Pool::behind_a_pooler`]) nothing may outlast a transaction, for the next one may have another server,
 //! and this one serves other people. So each piece of work is one transaction there, with our settings in force until its end, and
@@ -16,7 +18,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use deadpool_postgres::{Object, PoolError, Transaction};
@@ -63,6 +65,38 @@ impl Pool {
         work: impl AsyncFnOnce(&Object) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let session = self.lend().await?;
+        self.work_on(session, limit, work).await
+    }
+
+    /// As [`Pool::on`], where the wait for a session counts too.
+    ///
+    /// # Errors
+    /// [`DbError`], after at most `limit`.
+    pub async fn soon<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&Object) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let begin = Instant::now();
+        match timeout(limit, self.lend()).await {
+            Ok(session) => {
+                let left = limit.saturating_sub(begin.elapsed());
+                self.work_on(session?, left, work).await
+            }
+            // Those that were there before may be why; one that was made since is for the next.
+            Err(_) => {
+                self.forget(begin);
+                Err(DbError::TimedOut { limit })
+            }
+        }
+    }
+
+    async fn work_on<T>(
+        &self,
+        session: Lent,
+        limit: Duration,
+        work: impl AsyncFnOnce(&Object) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         let pooled = self.behind_a_pooler();
         let result = timeout(limit, async {
             if !pooled {
@@ -110,14 +144,22 @@ impl Pool {
     }
 
     async fn lend(&self) -> Result<Lent, DbError> {
-        match self.sessions.get().await {
-            Ok(session) => Ok(Lent(Some(session))),
-            Err(error) => {
+        let sessions = self.sessions.clone();
+        // Goes on by itself if this is dropped; the pool's own limits end it.
+        let lent = tokio::spawn(async move { sessions.get().await });
+        match lent.await {
+            Ok(Ok(session)) => Ok(Lent(Some(session))),
+            Ok(Err(error)) => {
                 if matches!(error, PoolError::Timeout(_)) {
-                    self.forget();
+                    self.forget(Instant::now());
                 }
                 Err(error.into())
             }
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is at its end, and this with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
@@ -138,16 +180,16 @@ impl Pool {
                     );
                 }
                 drop(session);
-                self.forget();
+                self.forget(Instant::now());
             }
             _ => session.ended_well(),
         }
         result
     }
 
-    /// Lets go of every idle session; who works keeps theirs.
-    pub(super) fn forget(&self) {
-        self.sessions.retain(|_, _| false);
+    /// Lets go of every idle session that was made before then; who works keeps theirs.
+    fn forget(&self, then: Instant) {
+        self.sessions.retain(|_, metrics| metrics.created > then);
     }
 }
 

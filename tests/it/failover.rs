@@ -72,7 +72,7 @@ async fn look_ups_go_on_at_the_promoted_standby() {
         Ok(answer) => format!("{:?}", answer.found),
         Err(error) => error.to_string(),
     };
-    assert!(role().await.contains("Artist"), "{}", role().await);
+    eventually("an answer", async || role().await.contains("Artist")).await;
     replicated(&world).await;
     pair.failover(Stop::Immediate).await;
     world.reconnect().await;
