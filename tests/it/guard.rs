@@ -3,7 +3,8 @@
 use roster::db::reactors::Settings;
 
 use crate::support::{
-    sql::{SETTLE, Sql},
+    Database,
+    sql::{SETTLE, Sql, rows},
     world::World,
 };
 
@@ -232,6 +233,30 @@ async fn a_protected_user_held_does_not_hold_a_single_firing() {
         world.tenant.account("user-5@example.test").await["blocked"],
         true
     );
+}
+
+#[tokio::test]
+async fn a_copied_database_observes_and_the_original_goes_on() {
+    let World {
+        database: original,
+        tenant,
+        sql,
+        reactor,
+    } = with_users(3, |_| {}).await;
+    // Nobody may be connected while a database is copied.
+    drop((sql, reactor));
+    let copy = Database::copy_of(&original).await;
+    let world = World::installed(copy, |settings| settings.tenant = tenant.url.clone()).await;
+    world
+        .run("delete from users where id = 1; update users set role = 'Admin' where id = 2")
+        .await;
+    world.add(&["ada@example.test"]).await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    assert_eq!(world.tenant.writes().await, 0);
+    let mode = "select mode from roster.settings";
+    assert_eq!(world.texts(mode).await, ["observe"]);
+    assert_eq!(rows(&original.client().await, mode).await, ["enforce"]);
 }
 
 #[tokio::test]

@@ -250,6 +250,21 @@ async fn the_time_left_follows_the_slower_of_the_pace_achieved_and_the_limit() {
 }
 
 #[tokio::test]
+async fn status_tells_how_many_wait_in_each_lane() {
+    let world = mirrored(210, "unlimited").await;
+    world
+        .run("delete from users where id = 1; update users set role = 'Admin' where id = 2; update users set role = 'Editor' where id > 2")
+        .await;
+    world.add(&["new@example.test"]).await;
+    world.fold().await;
+    let told = "select pending_by_lane::text || ' ' || pending from roster.status";
+    assert_eq!(
+        world.texts(told).await,
+        [r#"{"bulk": 208, "update": 1, "removal": 1, "creation": 1} 211"#]
+    );
+}
+
+#[tokio::test]
 async fn status_tells_the_time_left_and_what_it_is_judged_by() {
     let sql = Sql::enforcing().await;
     sql.run("insert into roster.mirror (user_key) select i::text from generate_series(1, 300) i")
