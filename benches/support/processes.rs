@@ -104,6 +104,14 @@ impl Emulator {
         Ok(self.http.get(url).send().await?.json().await?)
     }
 
+    /// Changes some of its options.
+    pub(crate) async fn options(&self, options: Value) -> Result<()> {
+        let url = format!("{}/_emulator/options", self.url);
+        let answer = self.http.post(url).json(&options).send().await?;
+        answer.error_for_status()?;
+        Ok(())
+    }
+
     /// Has requests fail as `POST /_emulator/faults` says.
     pub(crate) async fn fault(&self, fault: Value) -> Result<()> {
         let url = format!("{}/_emulator/faults", self.url);
