@@ -42,6 +42,23 @@ create index mirror_due on roster.mirror (lane, due_since) where due;
 -- Serves the removal guard and the view held.
 create index mirror_removed on roster.mirror (removed_at) where removed_at is not null;
 
+create table roster.account_changes (
+    txid xid8 not null default pg_current_xact_id(),
+    user_keys text[],
+    changed_at timestamptz not null default now()
+);
+-- Serves the snapshot cursor of the authorization servers.
+create index account_changes_by_transaction on roster.account_changes (txid);
+-- Serves the end of history.
+create index account_changes_by_time on roster.account_changes (changed_at);
+
+comment on table roster.account_changes is
+    'A row per account that found another user before, or none; and per key that means another person. Kept as long as roster.changes.';
+comment on column roster.account_changes.txid is 'The writing transaction; a change is new to a reader whose last snapshot could not see it.';
+comment on column roster.account_changes.user_keys is 'The users concerned. Null: anybody.';
+comment on index roster.account_changes_by_transaction is 'Serves the snapshot cursor of the authorization servers.';
+comment on index roster.account_changes_by_time is 'Serves the end of history.';
+
 comment on table roster.mirror is 'One row per user key, outliving the user''s row: is a look at this user due, since when, and what went wrong last.';
 comment on column roster.mirror.incarnation is 'Which person the key means: raised when the key came back with another person.';
 comment on column roster.mirror.email is 'The row''s address, lower case, when a change naming this key was last folded.';

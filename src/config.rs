@@ -94,6 +94,19 @@ pub struct Authz {
     pub email_match: EmailMatch,
     /// Prefixes of `sub` for which they may.
     pub email_match_subjects: Vec<String>,
+    /// Where look-ups are answered from.
+    pub directory: DirectoryMode,
+    /// How old an answer may be while the database cannot be asked.
+    pub max_stale: Duration,
+}
+
+/// `authz.directory`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirectoryMode {
+    /// From a copy that each commit changes; from the database where that copy cannot tell.
+    Memory,
+    /// From the database, each time.
+    ReadThrough,
 }
 
 /// `authz.email_match`.

@@ -62,17 +62,20 @@ where
     TowerToHyperService::new(warp::service(filter))
 }
 
-/// The first of these routes that takes a request answers it.
+/// The first of these routes that takes a request answers it. Name those first that are asked most: each costs all who come after it.
 ///
 /// Boxed, so that each is a type of its own no longer: with nested `or`s of bare filters the compiler proves at each level anew that all
 /// the futures within may be sent between threads, and a build takes minutes.
-pub fn first_of<R>(routes: impl IntoIterator<Item = BoxedFilter<(R,)>>) -> BoxedFilter<(R,)>
+pub fn first_of<R>(
+    routes: impl IntoIterator<Item = BoxedFilter<(R,)>, IntoIter: DoubleEndedIterator>,
+) -> BoxedFilter<(R,)>
 where
     R: Send + 'static,
 {
     routes
         .into_iter()
-        .reduce(|before, next| before.or(next).unify().boxed())
+        .rev()
+        .reduce(|after, before| before.or(after).unify().boxed())
         .expect("there is a route at least")
 }
 

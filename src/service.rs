@@ -160,6 +160,7 @@ pub async fn run(
 
     // Whichever part ends first takes the other with it, so that a supervisor sees one whole process.
     let stop = stop.child_token();
+    let listen = ways.listen.clone();
     let mirror = async {
         let result = match reactor {
             Some(reactor) => reactor.run(ways.listen, stop.clone()).await,
@@ -175,11 +176,17 @@ pub async fn run(
         if let (Some(authz), Some(listener)) = (authz, listener) {
             let (keys, keys_stop) = (authz.clone(), stop.clone());
             let fresh = tokio::spawn(async move { keys.keep_fresh(keys_stop).await });
+            let (kept, kept_stop, endpoint) = (authz.clone(), stop.clone(), listen.clone());
+            let (watched, every) = (progress.clone(), config.sweep.every);
+            let kept = tokio::spawn(async move {
+                kept.keep_directory(endpoint, every, &watched, kept_stop)
+                    .await;
+            });
             let service = http::warp_service(authz::routes(authz));
             let part = progress.part("server", LONGEST_STEP);
             let (limits, stop) = (http::Limits::default(), stop.clone());
             http::serve_watched(listener, service, limits, part, stop).await;
-            let _ = fresh.await;
+            let _ = (fresh.await, kept.await);
         } else {
             stop.cancelled().await;
         }

@@ -46,7 +46,8 @@ begin
     end if;
     if exists (select from pg_roles where rolname = 'roster_server') then
         grant usage on schema roster to roster_server;
-        grant select on roster.desired_users, roster.mirror, roster.accounts, roster.changes, roster.settings to roster_server;
+        grant select on roster.desired_users, roster.mirror, roster.accounts, roster.changes, roster.account_changes, roster.watched,
+            roster.capture_off, roster.settings to roster_server;
         grant execute on function roster.follow(text, text, text), roster.revision() to roster_server;
     end if;
     if exists (select from pg_roles where rolname = 'roster_reader') then

@@ -126,6 +126,15 @@ impl Emulator {
         Ok(self.http.get(url).send().await?.json().await?)
     }
 
+    /// A token made as `wanted`.
+    pub(crate) async fn token(&self, wanted: Value) -> Result<String> {
+        let url = format!("{}/_emulator/tokens", self.url);
+        let answer = self.http.post(url).json(&wanted).send().await?;
+        let answer: Value = answer.error_for_status()?.json().await?;
+        let token = answer["access_token"].as_str();
+        Ok(token.with_context(|| answer.to_string())?.to_owned())
+    }
+
     pub(crate) async fn forget_requests(&self) -> Result<()> {
         let url = format!("{}/_emulator/requests", self.url);
         self.http.delete(url).send().await?.error_for_status()?;
@@ -135,23 +144,41 @@ impl Emulator {
 
 /// `roster run` on that database and emulator. What the environment says of `ROSTER__REACTOR__…` reaches it.
 pub(crate) fn run(database_url: &str, emulator_url: &str) -> Result<Process> {
-    let options = emulator::Options::default();
+    Process::spawn(command(database_url, emulator_url).env("ROSTER__HTTP__LISTEN", "127.0.0.1:0"))
+}
+
+/// `roster run --only server`, likewise, on this port and with this `authz.directory`.
+pub(crate) fn server(
+    database_url: &str,
+    emulator_url: &str,
+    port: u16,
+    directory: &str,
+) -> Result<Process> {
     Process::spawn(
-        Command::new(env!("CARGO_BIN_EXE_roster"))
-            .arg("run")
-            .env("DATABASE_URL", database_url)
-            .env("ROSTER__AUTH0__BASE_URL", emulator_url)
-            .env("AUTH0_MGMT_CLIENT_ID", &options.m2m.client_id)
-            .env(
-                "AUTH0_MGMT_CLIENT_SECRET",
-                options.m2m.client_secret.expose_secret(),
-            )
-            .env("ROSTER__AUTHZ__AUDIENCE", options.audiences.join(","))
-            .env("ROSTER__HTTP__LISTEN", "127.0.0.1:0")
-            .env("ROSTER__INVITATION__SEND", "none")
-            .env("RUST_LOG", "error")
-            .stdout(Stdio::null()),
+        command(database_url, emulator_url)
+            .args(["--only", "server"])
+            .env("ROSTER__HTTP__LISTEN", format!("127.0.0.1:{port}"))
+            .env("ROSTER__AUTHZ__DIRECTORY", directory),
     )
+}
+
+fn command(database_url: &str, emulator_url: &str) -> Command {
+    let options = emulator::Options::default();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+    command
+        .arg("run")
+        .env("DATABASE_URL", database_url)
+        .env("ROSTER__AUTH0__BASE_URL", emulator_url)
+        .env("AUTH0_MGMT_CLIENT_ID", &options.m2m.client_id)
+        .env(
+            "AUTH0_MGMT_CLIENT_SECRET",
+            options.m2m.client_secret.expose_secret(),
+        )
+        .env("ROSTER__AUTHZ__AUDIENCE", options.audiences.join(","))
+        .env("ROSTER__INVITATION__SEND", "none")
+        .env("RUST_LOG", "error")
+        .stdout(Stdio::null());
+    command
 }
 
 /// What all processes of a private PostgreSQL used so far: processor time of those that ended too, memory of those there

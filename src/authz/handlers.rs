@@ -6,7 +6,6 @@ mod probes;
 
 use std::{convert::Infallible, sync::Arc};
 
-use uuid::Uuid;
 use warp::{
     Filter, Rejection, Reply,
     filters::BoxedFilter,
@@ -53,7 +52,7 @@ pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
 /// # Errors
 /// None.
 pub async fn recover(rejection: Rejection) -> Result<impl Reply, Infallible> {
-    let request_id = Uuid::new_v4().to_string();
+    let request_id = answer::new_id().to_string();
     let refusal = Refusal::from(&rejection);
     let mut response = refusal.problem().into_response(&request_id);
     if matches!(refusal, Refusal::MethodNotAllowed) {

@@ -14,10 +14,11 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
+use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
@@ -65,7 +66,11 @@ pub enum JwksError {
 }
 
 /// The usable keys of a JWK Set by `kid`.
-pub struct KeySet(HashMap<String, Arc<DecodingKey>>);
+pub struct KeySet {
+    keys: HashMap<String, Arc<DecodingKey>>,
+    /// Of the document: another one may mean other keys.
+    digest: digest::Digest,
+}
 
 impl KeySet {
     /// Reads a JWK Set (RFC 7517), leaving out what is no RSA key of 2048 to 8192 bits for RS256 signatures.
@@ -100,7 +105,10 @@ impl KeySet {
         if keys.is_empty() {
             return Err(JwksError::Empty);
         }
-        Ok(Self(keys))
+        Ok(Self {
+            keys,
+            digest: digest::digest(&digest::SHA256, body),
+        })
     }
 }
 
@@ -162,7 +170,7 @@ pub struct Jwks(Arc<Inner>);
 struct Inner {
     url: Url,
     client: reqwest::Client,
-    known: Mutex<Known>,
+    known: RwLock<Known>,
     /// Held during a fetch: there is never more than one.
     fetching: tokio::sync::Mutex<Allowance>,
     on_fetch: Box<dyn Fn(bool) + Send + Sync>,
@@ -178,6 +186,8 @@ impl fmt::Debug for Jwks {
 #[derive(Default)]
 struct Known {
     set: Option<(KeySet, Instant)>,
+    /// Raised whenever the issuer lists something else than before.
+    generation: u64,
     /// Fetches that have ended.
     fetches: u64,
     last_failed: bool,
@@ -192,7 +202,7 @@ impl Known {
     }
 
     fn key(&self, kid: &str, now: Instant) -> Option<Arc<DecodingKey>> {
-        self.set(now)?.0.get(kid).cloned()
+        self.set(now)?.keys.get(kid).cloned()
     }
 }
 
@@ -218,7 +228,7 @@ impl Jwks {
         Ok(Self(Arc::new(Inner {
             url,
             client: client.build().map_err(JwksError::Fetch)?,
-            known: Mutex::default(),
+            known: RwLock::default(),
             fetching: tokio::sync::Mutex::new(Allowance::new(Instant::now())),
             on_fetch: Box::new(on_fetch),
         })))
@@ -251,6 +261,14 @@ impl Jwks {
             }
             None => Err(TokenError::KeyUnknown),
         }
+    }
+
+    /// Which listing of keys is in use: another number once the issuer lists others. None while there is no usable set.
+    ///
+    /// What was verified under a number is verified as long as it stands.
+    pub fn generation(&self) -> Option<u64> {
+        let known = self.known();
+        known.set(Instant::now()).map(|_| known.generation)
     }
 
     /// Whether a usable set is loaded.
@@ -299,13 +317,17 @@ impl Jwks {
     /// Called with `fetching` held.
     async fn fetch(&self) -> bool {
         let fetched = self.download().await;
-        let mut known = self.known();
+        let mut known = self.known_to_change();
         known.fetches += 1;
         known.last_failed = fetched.is_err();
         (self.0.on_fetch)(fetched.is_ok());
         match fetched {
             Ok(set) => {
-                tracing::debug!(keys = set.0.len(), "read the issuer's keys");
+                tracing::debug!(keys = set.keys.len(), "read the issuer's keys");
+                let listed_before = known.set.as_ref().map(|(before, _)| before.digest.as_ref());
+                if listed_before != Some(set.digest.as_ref()) {
+                    known.generation += 1;
+                }
                 known.set = Some((set, Instant::now()));
                 true
             }
@@ -343,9 +365,13 @@ impl Jwks {
         KeySet::parse(&body)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
         // Nothing panics while it is held, and what it holds is whole after each statement.
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_to_change(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

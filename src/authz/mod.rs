@@ -1,11 +1,12 @@
 //! The authorization server: an application presents a user's JWT and learns who that is and what they may do.
 //!
 //! ```text
-//!  request ─► bearer ─► token ─► jwks (key by kid) ─► directory (Postgres) ─► decision ─► answer
+//!  request ─► bearer ─► token ─► jwks (key by kid) ─► directory (memory or Postgres) ─► decision ─► answer
 //! ```
 //!
-//! Promises: the answer is made from the row as committed, never from a claim, and nothing is kept between two requests;
-//! who cannot be told apart, or cannot be looked up, is not let in. [`token`] and [`decision`] are pure.
+//! Promises: the answer is made from the row as committed, never from a claim; who cannot be told apart, or cannot be looked up, is
+//! not let in. Two things are kept between requests: that a token was verified (`verified`), and a copy of the users that follows each
+//! commit (`directory`). A verdict never is. [`token`] and [`decision`] are pure.
 //!
 //! It does not issue, renew or revoke tokens, calls no Auth0 endpoint but the public keys, and writes one thing: that a
 //! verified address was matched ([`crate::db::directory::follow`]).
@@ -15,6 +16,7 @@
 
 mod bearer;
 pub mod decision;
+mod directory;
 mod handlers;
 pub mod jwks;
 mod metrics;
@@ -24,33 +26,40 @@ mod revision;
 #[cfg(test)]
 mod testing;
 pub mod token;
+mod verified;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use warp::http::HeaderMap;
 
 use self::{
     decision::{Denial, decide, email_standing},
+    directory::{AtLeast, Directory},
     jwks::{Jwks, JwksError},
     metrics::Counts,
     rejection::Refusal,
     token::Claims,
+    verified::{Digest, Verified},
 };
 use crate::{
     config,
     db::{
-        directory::{self, MatchedBy, Reached, User},
+        connect::Endpoint,
+        directory::{MatchedBy, User},
         pool::Pool,
     },
+    progress::Progress,
     telemetry,
 };
 
-pub use self::handlers::{endpoints, recover, routes};
-pub use crate::config::EmailMatch;
+pub use self::{
+    directory::{Reason, Standing},
+    handlers::{endpoints, recover, routes},
+};
+pub use crate::config::{DirectoryMode, EmailMatch};
 
 /// Which tokens are accepted, and what their addresses are worth.
 #[derive(Debug, Clone)]
@@ -69,6 +78,10 @@ pub struct Settings {
     pub email_match_subjects: Vec<String>,
     /// How far the issuer's clock may be from ours.
     pub leeway: Duration,
+    /// Where look-ups are answered from.
+    pub directory: DirectoryMode,
+    /// How old an answer from memory may be while the database cannot be asked.
+    pub max_stale: Duration,
 }
 
 impl From<&config::Authz> for Settings {
@@ -77,6 +90,8 @@ impl From<&config::Authz> for Settings {
             email_claim: config.email_claim.clone(),
             email_match: config.email_match,
             email_match_subjects: config.email_match_subjects.clone(),
+            directory: config.directory,
+            max_stale: config.max_stale,
             ..Self::new(
                 config.issuer.clone(),
                 config.audience.iter().cloned(),
@@ -101,6 +116,8 @@ impl Settings {
             email_match: EmailMatch::Verified,
             email_match_subjects: vec!["auth0|".to_owned(), "google-oauth2|".to_owned()],
             leeway: Duration::from_secs(30),
+            directory: DirectoryMode::Memory,
+            max_stale: Duration::ZERO,
         }
     }
 
@@ -115,15 +132,12 @@ impl Settings {
     }
 }
 
-/// How long a request waits for the revision it asks for. By contract; a commit that takes longer is asked for again.
-const REVISION_WAIT: Duration = Duration::from_millis(250);
-/// Between two looks at whether it is there.
-const REVISION_POLL: Duration = Duration::from_millis(10);
-
 /// The server's state, shared by all requests.
 pub struct Authz {
     settings: Settings,
     keys: Jwks,
+    verified: Verified,
+    directory: Directory,
     pool: Pool,
     counts: Counts,
     /// Of the whole process, for `/metrics`.
@@ -151,9 +165,17 @@ impl Authz {
         let keys = Jwks::new(settings.jwks_url.clone(), move |succeeded| {
             counted.fetched_keys(succeeded);
         })?;
+        let directory = Directory::new(
+            pool.clone(),
+            settings.directory,
+            settings.max_stale,
+            counts.clone(),
+        );
         Ok(Arc::new(Self {
             settings,
             keys,
+            verified: Verified::new(),
+            directory,
             pool,
             counts,
             metrics,
@@ -165,45 +187,73 @@ impl Authz {
         self.keys.keep_fresh(stop).await;
     }
 
-    /// Who signed in, by the request's token alone.
-    async fn authenticate(&self, headers: &HeaderMap, query: &str) -> Result<Claims, Refusal> {
-        let token = bearer::token(headers, query)?;
-        let presented = token::read(token, &self.settings, Timestamp::now())?;
-        let key = self.keys.key(presented.kid()).await?;
-        Ok(presented.verify(&key)?)
+    /// Keeps the directory in memory true until `stop`, if it is to be there. `endpoint` must not go through a transaction pooler;
+    /// everybody is read again every `reload_every`, for what no change tells. Without it each request asks the database.
+    pub async fn keep_directory(
+        &self,
+        endpoint: Endpoint,
+        reload_every: Duration,
+        progress: &Progress,
+        stop: CancellationToken,
+    ) {
+        self.directory
+            .keep(endpoint, reload_every, progress, stop)
+            .await;
     }
 
-    /// Waits until what the caller has written, or has seen elsewhere, can be seen.
-    async fn await_revision(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(wanted) = revision::at_least(headers)? else {
-            return Ok(());
-        };
-        let deadline = Instant::now() + REVISION_WAIT;
-        loop {
-            match directory::reached(&self.pool, &wanted).await? {
-                Reached::Yes => return Ok(()),
-                Reached::Unknown => return Err(Refusal::RevisionUnknown),
-                Reached::NotYet if Instant::now() >= deadline => {
-                    return Err(Refusal::RevisionNotReached);
-                }
-                Reached::NotYet => tokio::time::sleep(REVISION_POLL).await,
+    /// How the directory in memory stands; none where each request asks the database.
+    pub fn standing(&self) -> Option<Standing> {
+        self.directory.standing()
+    }
+
+    /// Who signed in, by the request's token alone.
+    async fn authenticate(&self, headers: &HeaderMap, query: &str) -> Result<Arc<Claims>, Refusal> {
+        let token = bearer::token(headers, query)?;
+        let (digest, now) = (Digest::of(token), Timestamp::now());
+        // Asked before the key: should the issuer list others meanwhile, the entry is of a past generation.
+        let generation = self.keys.generation();
+        if let Some(generation) = generation {
+            let seconds = now.as_duration().as_secs_f64();
+            if let Some(claims) = self.verified.get(&digest, generation, seconds) {
+                return Ok(claims);
             }
         }
+        let presented = token::read(token, &self.settings, now)?;
+        let key = self.keys.key(presented.kid()).await?;
+        let claims = Arc::new(presented.verify(&key)?);
+        if let Some(generation) = generation {
+            self.verified.insert(digest, generation, claims.clone());
+        }
+        Ok(claims)
+    }
+
+    /// Brings the gauges up to date, for whoever is about to read them.
+    fn stand(&self) {
+        self.counts.stand(self.standing(), self.verified.len());
+    }
+
+    /// Waits until what the caller has written, or has seen elsewhere, can be seen; [`Authz::identify`] is to be told of it.
+    async fn await_revision(&self, headers: &HeaderMap) -> Result<AtLeast, Refusal> {
+        self.directory
+            .await_revision(revision::at_least(headers)?)
+            .await
     }
 
     /// Which user that is, by Postgres.
-    async fn identify(&self, claims: &Claims) -> Result<Known, Refusal> {
+    async fn identify(&self, claims: &Claims, at_least: &AtLeast) -> Result<Known, Refusal> {
         if claims.machine {
             return Err(Denial::NotProvisioned.into());
         }
         let email = email_standing(claims, &self.settings);
-        let answer = directory::find(&self.pool, &claims.subject, email.eligible()).await?;
+        let answer = self
+            .directory
+            .find(&claims.subject, email.eligible(), at_least)
+            .await?;
         let user = decide(answer.found, &email)?;
         if let (MatchedBy::Email, Some(address)) = (user.matched_by, email.eligible()) {
             // The answer stands without it: the next request matches again, and tries again.
-            if let Err(error) =
-                directory::follow(&self.pool, &user.key, &claims.subject, address).await
-            {
+            let followed = self.directory.follow(&user.key, &claims.subject, address);
+            if let Err(error) = followed.await {
                 tracing::warn!(
                     user.key = %user.key,
                     error = &error as &dyn std::error::Error,

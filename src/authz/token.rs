@@ -70,7 +70,7 @@ impl TokenError {
 }
 
 /// What a verified token says of its bearer. It holds no role and no permission: those are asked of Postgres.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
     /// The Auth0 account.
     pub subject: Auth0UserId,
@@ -78,6 +78,8 @@ pub struct Claims {
     pub machine: bool,
     /// The address claim, whatever it is worth.
     pub email: Option<EmailClaim>,
+    /// From then on [`read`] refuses the token: its expiry and the leeway, in seconds since 1970.
+    pub refused_from: f64,
 }
 
 /// The address a token carries.
@@ -224,7 +226,7 @@ fn check_claims(
             "it is an ID token, not an access token",
         ));
     }
-    check_lifetime(claims, settings.leeway, now)?;
+    let refused_from = check_lifetime(claims, settings.leeway, now)?;
 
     let subject = match claims.get("sub") {
         Some(Value::String(subject))
@@ -252,28 +254,31 @@ fn check_claims(
         subject,
         machine,
         email,
+        refused_from,
     })
 }
 
-/// `exp` is required, `nbf` is honoured, `iat` is never a reason to refuse: issuers' clocks run ahead.
+/// `exp` is required, `nbf` is honoured, `iat` is never a reason to refuse: issuers' clocks run ahead. Says from when on the
+/// token will be refused.
 fn check_lifetime(
     claims: &Map<String, Value>,
     leeway: Duration,
     now: Timestamp,
-) -> Result<(), TokenError> {
+) -> Result<f64, TokenError> {
     let now = now.as_duration().as_secs_f64();
     let leeway = leeway.as_secs_f64();
     let expires = numeric_date(claims.get("exp"), "its exp is not a number")?
         .ok_or(TokenError::Malformed("it has no exp"))?;
     let not_before = numeric_date(claims.get("nbf"), "its nbf is not a number")?;
+    let refused_from = expires + leeway;
     // RFC 7519 section 4.1.4: "on or after" the expiration time it must not be accepted.
-    if now >= expires + leeway {
+    if now >= refused_from {
         return Err(TokenError::Expired);
     }
     if not_before.is_some_and(|not_before| now + leeway < not_before) {
         return Err(TokenError::NotYetValid);
     }
-    Ok(())
+    Ok(refused_from)
 }
 
 fn numeric_date(value: Option<&Value>, wrong: &'static str) -> Result<Option<f64>, TokenError> {

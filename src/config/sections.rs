@@ -5,8 +5,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    Auth0, Authz, Config, ConfigError, Database, EmailMatch, Guard, History, Http, Invitation,
-    InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, layers::Layers,
+    Auth0, Authz, Config, ConfigError, Database, DirectoryMode, EmailMatch, Guard, History, Http,
+    Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, layers::Layers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,6 +165,14 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
         ],
     )?;
     let email_match_subjects = from.list("authz.email_match_subjects")?;
+    let directory = from.choice(
+        "authz.directory",
+        &[
+            ("memory", DirectoryMode::Memory),
+            ("read_through", DirectoryMode::ReadThrough),
+        ],
+    )?;
+    let max_stale = from.duration("authz.max_stale", Duration::ZERO)?;
 
     let mut missing = Missing::new();
     if audience.is_empty() {
@@ -183,6 +191,8 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
         email_claim,
         email_match,
         email_match_subjects,
+        directory,
+        max_stale,
     }))
 }
 

@@ -324,6 +324,16 @@ fn a_bad_value_is_refused_with_key_origin_and_what_fits() {
             &[],
             &["`auth0.base_url`", "without a path"],
         ),
+        (
+            "[authz]\ndirectory = 'cache'\n",
+            &[],
+            &["`authz.directory`", "memory", "read_through"],
+        ),
+        (
+            "",
+            &[("ROSTER__AUTHZ__MAX_STALE", "long")],
+            &["`authz.max_stale`", "a duration"],
+        ),
         ("[authz]\nissuer = 'my issuer'\n", &[], &["`authz.issuer`"]),
         (
             "",

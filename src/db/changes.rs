@@ -67,6 +67,7 @@ pub async fn forget(pool: &Pool, keep: Duration) -> Result<(), DbError> {
     let keep = keep.as_secs_f64();
     for delete in [
         "delete from roster.changes where folded_at < now() - make_interval(secs => $1)",
+        "delete from roster.account_changes where changed_at < now() - make_interval(secs => $1)",
         "delete from roster.attempts where started_at < now() - make_interval(secs => $1)",
     ] {
         pool.on(LONG, async |session| {

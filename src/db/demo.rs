@@ -87,6 +87,15 @@ pub async fn run(client: &Client, statement: &str) -> Result<(), DbError> {
     Ok(client.batch_execute(statement).await?)
 }
 
+/// Everything committed so far, as the header `X-Roster-At-Least` takes it.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn revision(client: &Client) -> Result<String, DbError> {
+    let now = "select pg_current_snapshot()::text";
+    Ok(client.query_one(now, &[]).await?.get(0))
+}
+
 /// The Auth0 id that stands in the row with this address.
 ///
 /// # Errors

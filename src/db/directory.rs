@@ -1,7 +1,8 @@
 //! Who is this, says Postgres: the one look-up behind every answer of the authorization server.
 //!
 //! [`find`] reads `roster.desired_users` in one statement, so that the user, the match and the revision are of one
-//! snapshot, and an answer given after a commit always knows it. It holds nothing back for the next question.
+//! snapshot, and an answer given after a commit always knows it. It holds nothing back for the next question. [`Feed`] is for those
+//! who keep a copy.
 //!
 //! A subject finds its user through `roster.accounts`, as long as the account belongs to the person the key means now:
 //! the account's incarnation is the mirror's. A change that the reactor has not folded yet may be about to raise that
@@ -9,7 +10,10 @@
 //! finds the one row that has it. An account that is stored for another living user is never matched by address:
 //! that is [`Found::Conflict`], as is an address that several rows share.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+mod feed;
+mod snapshot;
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio_postgres::{
@@ -18,6 +22,10 @@ use tokio_postgres::{
     types::{IsNull, ToSql, Type},
 };
 
+pub use self::{
+    feed::{Change, Fact, Feed, Look, News, load},
+    snapshot::Snapshot,
+};
 use super::{DbError, pool::Pool};
 use crate::user::{Auth0UserId, UserKey};
 
@@ -87,6 +95,9 @@ pub enum DirectoryError {
     Query(tokio_postgres::Error),
     #[error("looking up a user took longer than {} ms", DEADLINE.as_millis())]
     TimedOut,
+    /// Several asked for the same user, and were answered as one.
+    #[error("{0}")]
+    Shared(Arc<DirectoryError>),
 }
 
 /// `$1` is the subject, `$2` the address that may be used, in lower case, or null.

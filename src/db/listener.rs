@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, interval_at, timeout},
 };
 use tokio_postgres::{AsyncMessage, Client, Notification, SimpleQueryMessage};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use super::connect::{ConnectError, Endpoint};
@@ -96,28 +96,18 @@ pub async fn listen(
     }
 }
 
-/// Why one listening connection ended.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("connecting failed")]
-    Connect(#[from] ConnectError),
-    #[error("the server refused a statement")]
-    Sql(#[from] tokio_postgres::Error),
-    #[error("the server did not answer in {PATIENCE:?}")]
-    Silent,
-    #[error("the server accepts no writes any more, so nobody rings there")]
-    ReadOnly,
+/// A session that listens, and what it hears. Both end with the value.
+pub(crate) struct Ears {
+    client: Client,
+    pub(crate) rung: mpsc::Receiver<Notification>,
+    _driver: AbortOnDropHandle<()>,
 }
 
-async fn listen_once(
-    endpoint: &Endpoint,
-    heard: &mpsc::Sender<Heard>,
-    part: &Part,
-    mut connected: impl FnMut(),
-) -> Result<(), Ended> {
+/// Connects, and has `listen` (statements) stand before it returns.
+pub(crate) async fn ears(endpoint: &Endpoint, listen: &str) -> Result<Ears, Ended> {
     let (client, mut connection) = endpoint.connect().await?;
     // The connection is driven by a task of its own: it answers the client's queries as well as forwarding what is rung.
-    let (rings, mut rung) = mpsc::channel::<Notification>(64);
+    let (rings, rung) = mpsc::channel::<Notification>(64);
     let driver = tokio::spawn(async move {
         loop {
             match poll_fn(|cx| connection.poll_message(cx)).await {
@@ -134,11 +124,44 @@ async fn listen_once(
             }
         }
     });
-    // However this function ends, the driver and with it the connection end too.
-    let _driver = AbortOnDrop(driver);
-
+    let _driver = AbortOnDropHandle::new(driver);
     // None of our settings: this session asks for nothing, and behind a pooler they would be somebody else's.
-    within(client.batch_execute("listen roster; listen roster_probe")).await?;
+    within(client.batch_execute(listen)).await?;
+    Ok(Ears {
+        client,
+        rung,
+        _driver,
+    })
+}
+
+/// Why a connection that is told of changes ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("connecting failed")]
+    Connect(#[from] ConnectError),
+    #[error("the server refused a statement")]
+    Sql(#[from] tokio_postgres::Error),
+    #[error("the server did not answer in {PATIENCE:?}")]
+    Silent,
+    #[error("the server accepts no writes any more, so nobody rings there")]
+    ReadOnly,
+    #[error("the server is another one than before")]
+    AnotherServer,
+    #[error("the server accepts LISTEN and delivers nothing")]
+    Deaf,
+}
+
+async fn listen_once(
+    endpoint: &Endpoint,
+    heard: &mpsc::Sender<Heard>,
+    part: &Part,
+    mut connected: impl FnMut(),
+) -> Result<(), Ended> {
+    let Ears {
+        client,
+        mut rung,
+        _driver,
+    } = ears(endpoint, "listen roster; listen roster_probe").await?;
     connected();
     let _ = heard.send(Heard::Listening).await;
 
@@ -206,13 +229,5 @@ async fn within<T>(
     match timeout(PATIENCE, work).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(Ended::Silent),
-    }
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -29,6 +29,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("plan", include_str!("../../triggers/plan.sql")),
     ("sweep", include_str!("../../triggers/sweep.sql")),
     ("fold", include_str!("../../triggers/fold.sql")),
+    ("accounts", include_str!("../../triggers/accounts.sql")),
     ("control", include_str!("../../triggers/control.sql")),
     ("clock", include_str!("../../triggers/clock.sql")),
     ("wait", include_str!("../../triggers/wait.sql")),

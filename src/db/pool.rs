@@ -54,6 +54,11 @@ impl Pool {
         self.behind_a_pooler.load(Ordering::Relaxed)
     }
 
+    /// How many sessions there are at most.
+    pub fn max_size(&self) -> usize {
+        self.sessions.status().max_size
+    }
+
     /// Does `work` on a session, within `limit` once there is one. What it does in several statements is several transactions,
     /// unless a pooler makes one of it: it must be right either way.
     ///

@@ -157,14 +157,13 @@ impl Application {
         .await
     }
 
-    /// Asks Roster whom an access token belongs to and what they may do.
-    pub(super) async fn me(&self, access_token: &str) -> Result<Answer> {
-        let answer = self
-            .http
-            .get(self.me_url())
-            .bearer_auth(access_token)
-            .send()
-            .await?;
+    /// Asks Roster whom an access token belongs to and what they may do, now or at least in the state of a revision.
+    pub(super) async fn me(&self, access_token: &str, at_least: Option<&str>) -> Result<Answer> {
+        let mut request = self.http.get(self.me_url()).bearer_auth(access_token);
+        if let Some(revision) = at_least {
+            request = request.header("x-roster-at-least", revision);
+        }
+        let answer = request.send().await?;
         let status = answer.status();
         Ok(Answer {
             status,

@@ -20,7 +20,7 @@ use crate::db::{
 
 use super::{
     Verdict,
-    application::{Tokens, claims},
+    application::{Answer, Tokens, claims},
     person::{Person, Way},
     stage::Set,
     tenant::until,
@@ -259,7 +259,7 @@ impl Visit<'_, '_> {
         let seen = async {
             until(patience, || async move {
                 if let Some(tokens) = tokens {
-                    set.application.me(&tokens.access_token).await?;
+                    set.application.me(&tokens.access_token, None).await?;
                 }
                 let accounts = set.tenant.accounts(email).await?;
                 ensure!(
@@ -332,7 +332,7 @@ impl Visit<'_, '_> {
     /// Asks Roster once: it has to let the person in, with this role and its permissions.
     async fn me(&mut self, tokens: &Tokens, role: &Role) -> Result<(), Broken> {
         let asked = async {
-            let answer = self.set.application.me(&tokens.access_token).await?;
+            let answer = ask(self.set, tokens).await?;
             ensure!(
                 answer.status == 200,
                 "{}, {}",
@@ -355,11 +355,18 @@ impl Visit<'_, '_> {
     /// Asks Roster once: it has to refuse.
     async fn refused(&mut self, tokens: &Tokens, name: &str) -> Result<(), Broken> {
         let asked = async {
-            let answer = self.set.application.me(&tokens.access_token).await?;
+            let answer = ask(self.set, tokens).await?;
             ensure!(answer.status == 403, "{} instead of 403", answer.status);
             let code = answer.body["code"].as_str().unwrap_or_default();
             Ok(((), format!("403 {code}")))
         };
         self.steps.step(name, asked).await
     }
+}
+
+/// Asks Roster for an answer that knows of everything committed before.
+async fn ask(set: &Set, tokens: &Tokens) -> Result<Answer> {
+    let revision = db::demo::revision(&set.dba).await?;
+    let asked = set.application.me(&tokens.access_token, Some(&revision));
+    asked.await
 }

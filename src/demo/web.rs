@@ -107,7 +107,7 @@ impl Web {
     async fn me(&self, session: &str) -> Result<Response> {
         let tokens = guard(&self.sessions).get(session).cloned();
         let tokens = tokens.context("that session has ended")?;
-        let answer = self.application.me(&tokens.access_token).await?;
+        let answer = self.application.me(&tokens.access_token, None).await?;
         let body = serde_json::to_string_pretty(&answer.body)?;
         Ok(page(html! {
             p { "Roster says of the token that this log-in ended in:" }

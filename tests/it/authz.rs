@@ -1,5 +1,10 @@
 //! An application asks who the bearer of a token is. The answer is Postgres's, and it is of now.
 
+mod differently;
+mod faults;
+mod memory;
+mod modes;
+
 use std::{
     io,
     sync::{Arc, Mutex},

@@ -1,7 +1,10 @@
 //! Log-ins with the documented grants and nothing else can do their work, and no more.
 
 use roster::{
-    db::{connect::Endpoint, directory},
+    db::{
+        connect::Endpoint,
+        directory::{self, Feed},
+    },
     user::Auth0UserId,
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -76,6 +79,19 @@ async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
         .batch_execute("select roster.follow((select user_key from roster.mirror), 'google-oauth2|1', 'ada@example.test')")
         .await
         .expect("the one thing it writes");
+    let feed = Feed::connect(&endpoint)
+        .await
+        .expect("a session that looks");
+    let then = feed.begin().await.expect("a snapshot");
+    assert!(feed.look(&then).await.is_ok());
+    assert_eq!(feed.blind().await.expect("an answer"), Vec::<String>::new());
+    let (batches, mut read) = tokio::sync::mpsc::channel(4);
+    let loaded = directory::load(&endpoint, feed.server(), batches).await;
+    assert!(loaded.is_ok(), "{loaded:?}");
+    assert_eq!(read.recv().await.expect("that it begins").len(), 0);
+    assert_eq!(read.recv().await.expect("a batch").len(), 1);
+    feed.ring("nonce").await.expect("a bell");
+    drop(feed);
     is_denied(&client, "select * from public.users").await;
     is_denied(&client, "update roster.mirror set due = true").await;
     is_denied(&client, "select roster.set_mode('enforce')").await;

@@ -30,8 +30,8 @@ pub(super) async fn me(authz: Arc<Authz>, headers: HeaderMap, query: String) -> 
 
     answer(&authz, "/v1/me", &headers, async {
         let claims = authz.authenticate(&headers, &query).await?;
-        authz.await_revision(&headers).await?;
-        let known = authz.identify(&claims).await?;
+        let at_least = authz.await_revision(&headers).await?;
+        let known = authz.identify(&claims, &at_least).await?;
         let me = Me {
             user: MeUser {
                 key: known.user.key,

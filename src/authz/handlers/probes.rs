@@ -35,6 +35,7 @@ pub(super) async fn readyz(authz: Arc<Authz>) -> Response<String> {
 
 /// `GET /metrics`: everything the process counts, in the `OpenMetrics` text format.
 pub(super) fn metrics(authz: Arc<Authz>) -> Response<String> {
+    authz.stand();
     let Ok(text) = authz.metrics.encode() else {
         let mut response = Response::new("the metrics could not be written".to_owned());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

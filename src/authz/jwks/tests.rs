@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use serde_json::json;
 use warp::{Filter, http::Response};
@@ -73,6 +76,24 @@ async fn a_key_rotated_without_notice_is_found_by_its_id() {
     assert_eq!(look_up(&jwks, NEXT.kid).await, "ok");
     assert_eq!(look_up(&jwks, CURRENT.kid).await, "key_unknown");
     assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test]
+async fn another_listing_of_keys_is_another_generation_and_the_same_one_is_not() {
+    let issuer = Issuer::start().await;
+    let jwks = issuer.client();
+    assert_eq!(jwks.generation(), None);
+    for (keys, expected) in [
+        (vec![CURRENT.jwk()], Some(1)),
+        (vec![CURRENT.jwk()], Some(1)),
+        (vec![CURRENT.jwk(), NEXT.jwk()], Some(2)),
+        (vec![], Some(2)),
+        (vec![NEXT.jwk()], Some(3)),
+    ] {
+        issuer.lists(&keys);
+        jwks.fetch().await;
+        assert_eq!(jwks.generation(), expected);
+    }
 }
 
 #[tokio::test]
@@ -177,6 +198,7 @@ fn a_set_too_old_to_be_trusted_yields_no_key() {
     let set = KeySet::parse(json!({ "keys": [CURRENT.jwk()] }).to_string().as_bytes()).unwrap();
     let known = Known {
         set: Some((set, read_at)),
+        generation: 1,
         fetches: 1,
         last_failed: true,
     };
@@ -210,7 +232,7 @@ fn only_rsa_keys_for_rs256_signatures_are_taken_from_a_set() {
     for changes in [json!({}), json!({ "use": null, "alg": null })] {
         let set = json!({ "keys": [{ "kty": "OKP" }, with(CURRENT.jwk(), &changes)] }).to_string();
         assert_eq!(
-            KeySet::parse(set.as_bytes()).unwrap().0.len(),
+            KeySet::parse(set.as_bytes()).unwrap().keys.len(),
             1,
             "{changes}"
         );

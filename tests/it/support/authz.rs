@@ -1,24 +1,42 @@
 //! The authorization server over a database of its own, asked over HTTP.
 
+use std::{sync::Arc, time::Duration};
+
 use reqwest::header::HeaderMap;
 use roster::{
-    authz::{self, Authz},
-    db::pool::Pool,
-    http::{Limits, serve, warp_service},
+    authz::{self, Authz, DirectoryMode, Settings},
+    db::{connect::Endpoint, pool::Pool},
+    http::{Limits, serve as serve_http, warp_service},
+    progress::Progress,
     telemetry::Metrics,
 };
 use serde_json::Value;
 use tokio_postgres::Client;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Database, issuer::Issuer};
+use super::{Database, issuer::Issuer, world::eventually};
+
+/// Set to [`READ_THROUGH`], this variable has every story's server ask its database each time.
+pub(crate) const DIRECTORY: &str = "ROSTER_TEST_DIRECTORY";
+/// The mode that is not the usual one.
+pub(crate) const READ_THROUGH: &str = "read_through";
 
 /// The server over a database of its own, asked over HTTP.
 pub(crate) struct Server {
     pub(crate) sql: Client,
     pub(crate) issuer: Issuer,
     pub(crate) url: String,
-    _database: Database,
+    pub(crate) authz: Arc<Authz>,
+    pub(crate) database: Database,
+    _stop: DropGuard,
+}
+
+/// How a server reaches its database.
+pub(crate) struct Ways {
+    pub(crate) pool: Pool,
+    pub(crate) listen: Endpoint,
+    /// Between two readings of everybody.
+    pub(crate) reload_every: Duration,
 }
 
 pub(crate) struct Answer {
@@ -35,17 +53,46 @@ impl Answer {
 }
 
 impl Server {
+    /// Once it answers from memory, where it is to.
     pub(crate) async fn start() -> Self {
-        let database = Database::migrated().await;
+        let server = Self::with(Database::migrated().await, |_, _| {}).await;
+        server.ready().await;
+        server
+    }
+
+    /// On this database, with other settings or ways to it.
+    pub(crate) async fn with(
+        database: Database,
+        change: impl FnOnce(&mut Settings, &mut Ways),
+    ) -> Self {
         let sql = database.client().await;
         let issuer = Issuer::start().await;
-        let url = listen(&issuer, database.pool()).await;
+        let (url, authz, stop) = serve(&issuer, &database, change).await;
         Self {
             sql,
             issuer,
             url,
-            _database: database,
+            authz,
+            database,
+            _stop: stop.drop_guard(),
         }
+    }
+
+    /// Waits until memory answers, where it is to.
+    pub(crate) async fn ready(&self) {
+        eventually("memory answers", async || {
+            self.authz
+                .standing()
+                .is_none_or(|memory| memory.reads_through.is_none())
+        })
+        .await;
+    }
+
+    /// The state of the database just now, as a revision.
+    pub(crate) async fn revision(&self) -> String {
+        let now = "select pg_current_snapshot()::text";
+        let row = self.sql.query_one(now, &[]).await.expect(now);
+        row.get(0)
     }
 
     pub(crate) async fn run(&self, sql: &str) {
@@ -83,21 +130,64 @@ impl Server {
         get(&format!("{}{path}", self.url), headers).await
     }
 
+    /// As of everything that was committed before, however the server is told of it.
     pub(crate) async fn me(&self, token: &str) -> Answer {
+        let revision = self.revision().await;
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("x-roster-at-least", revision.as_str()),
+        ];
+        self.get("/v1/me", &headers).await
+    }
+
+    /// As an application asks that has written nothing itself.
+    pub(crate) async fn me_just_so(&self, token: &str) -> Answer {
         let bearer = format!("Bearer {token}");
         self.get("/v1/me", &[("authorization", &bearer)]).await
     }
 }
 
+/// Another server with these keys on this database.
+pub(crate) async fn serve(
+    issuer: &Issuer,
+    database: &Database,
+    change: impl FnOnce(&mut Settings, &mut Ways),
+) -> (String, Arc<Authz>, CancellationToken) {
+    let mut settings = issuer.settings();
+    if std::env::var_os(DIRECTORY).is_some_and(|mode| mode == READ_THROUGH) {
+        settings.directory = DirectoryMode::ReadThrough;
+    }
+    let mut ways = Ways {
+        pool: database.pool(),
+        listen: database.endpoint(),
+        reload_every: Duration::from_secs(3600),
+    };
+    change(&mut settings, &mut ways);
+    let authz = Authz::new(settings, ways.pool, Metrics::default()).expect("the server");
+    let stop = CancellationToken::new();
+    let (kept, kept_stop) = (authz.clone(), stop.clone());
+    tokio::spawn(async move {
+        let progress = Progress::default();
+        kept.keep_directory(ways.listen, ways.reload_every, &progress, kept_stop)
+            .await;
+    });
+    (bind(authz.clone(), stop.clone()).await, authz, stop)
+}
+
+/// A server with this pool alone: nothing is kept in memory.
 pub(crate) async fn listen(issuer: &Issuer, pool: Pool) -> String {
     let authz = Authz::new(issuer.settings(), pool, Metrics::default()).expect("the server");
+    bind(authz, CancellationToken::new()).await
+}
+
+async fn bind(authz: Arc<Authz>, stop: CancellationToken) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let service = warp_service(authz::routes(authz));
-    let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, service, Limits::default(), stop));
+    tokio::spawn(serve_http(listener, service, Limits::default(), stop));
     url
 }
 

@@ -1,11 +1,15 @@
-//! A way to PostgreSQL that can be cut, or go silent.
+//! A way to PostgreSQL that can be cut, go silent, or lose notifications.
 
 use std::io;
 
+use bytes::{Buf, BytesMut};
 use roster::db::connect::Endpoint;
 use tokio::{
-    io::{AsyncReadExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     sync::watch,
 };
 
@@ -24,6 +28,8 @@ struct State {
     way: Way,
     cuts: u32,
     silences: u32,
+    /// Everything is passed on but notifications.
+    deaf: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +54,7 @@ impl Proxy {
             way: Way::Open,
             cuts: 0,
             silences: 0,
+            deaf: false,
         });
         tokio::spawn(async move {
             while let Ok((from, _)) = listener.accept().await {
@@ -86,6 +93,16 @@ impl Proxy {
         });
     }
 
+    /// Nobody hears a notification any more; everything else goes on.
+    pub(crate) fn deafen(&self) {
+        self.state.send_modify(|state| state.deaf = true);
+    }
+
+    /// Notifications are passed on again.
+    pub(crate) fn hear(&self) {
+        self.state.send_modify(|state| state.deaf = false);
+    }
+
     /// New connections are passed on again. Those that fell silent stay so.
     pub(crate) fn restore(&self) {
         self.state.send_modify(|state| state.way = Way::Open);
@@ -103,6 +120,9 @@ async fn pass_on(
         Way::Silent => None,
         Way::Open => {
             let mut to = TcpStream::connect(target).await?;
+            let deaf = states.clone();
+            let (mut asks, mut is_told) = from.split();
+            let (mut tells, mut is_asked) = to.split();
             let struck =
                 states.wait_for(|now| now.cuts > then.cuts || now.silences > then.silences);
             tokio::select! {
@@ -110,7 +130,8 @@ async fn pass_on(
                     Ok(now) if now.cuts == then.cuts => {}
                     _ => return Ok(()),
                 },
-                ended = copy_bidirectional(&mut from, &mut to) => return ended.map(drop),
+                ended = copy(&mut asks, &mut is_asked) => return ended.map(drop),
+                ended = tell(&mut tells, &mut is_told, &deaf) => return ended,
             }
             Some(to)
         }
@@ -126,6 +147,38 @@ async fn pass_on(
                     None => std::future::pending().await,
                 }
             } => if read? == 0 { to = None },
+        }
+    }
+}
+
+/// Passes on what a server tells, message by message, but for notifications that nobody is to hear.
+async fn tell(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    states: &watch::Receiver<State>,
+) -> io::Result<()> {
+    let mut told = BytesMut::new();
+    // Whether it speaks TLS, in one byte, before the first message.
+    let mut begun = false;
+    loop {
+        let length = match told.first() {
+            Some(b'N') if !begun => Some(1),
+            Some(_) if told.len() >= 5 => {
+                begun = true;
+                let length = (&told[1..5]).get_u32() as usize + 1;
+                Some(length).filter(|length| told.len() >= *length)
+            }
+            _ => None,
+        };
+        let Some(length) = length else {
+            if from.read_buf(&mut told).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        let message = told.split_to(length);
+        if message[0] != b'A' || !states.borrow().deaf {
+            to.write_all(&message).await?;
         }
     }
 }
