@@ -4,6 +4,10 @@
 //! ever. This loop serves any hyper service (a warp filter through [`warp_service`]) with a header timeout, a bounded
 //! read buffer, a bounded number of connections, and a drain that ends. It speaks HTTP/1 only.
 
+mod body;
+
+pub use body::{BodyError, MAX_BODY, body};
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Body, body::Incoming, server::conn::http1, service::Service};

@@ -10,7 +10,7 @@ use super::{
     problem::{Challenge, Problem},
     token::TokenError,
 };
-use crate::db::directory::DirectoryError;
+use crate::{db::directory::DirectoryError, http::BodyError};
 
 /// Why a request is not answered with success.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,10 @@ pub(super) enum Refusal {
     Denied(#[from] Denial),
     #[error("the directory did not answer")]
     Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the request was not answered in time")]
+    TimedOut,
     #[error("the revision asked for is none of this database")]
     RevisionUnknown,
     #[error("the revision asked for is not committed yet")]
@@ -46,6 +50,10 @@ impl Refusal {
             Self::Token(error) => error.code(),
             Self::Denied(denial) => denial.code(),
             Self::Directory(_) => "database_unavailable",
+            Self::Body(BodyError::TooLarge(_)) => "body_too_large",
+            Self::Body(BodyError::TooSlow) => "body_too_slow",
+            Self::Body(BodyError::Broken) => "bad_request",
+            Self::TimedOut => "timed_out",
             Self::RevisionUnknown => "revision_unknown",
             Self::RevisionNotReached => "revision_not_reached",
             Self::NotFound => "not_found",
@@ -63,12 +71,15 @@ impl Refusal {
             }
             Self::Token(TokenError::KeysUnavailable)
             | Self::Directory(_)
+            | Self::TimedOut
             | Self::RevisionNotReached => (StatusCode::SERVICE_UNAVAILABLE, Challenge::None),
             Self::Token(_) => (StatusCode::UNAUTHORIZED, Challenge::Error("invalid_token")),
             Self::Denied(_) => (StatusCode::FORBIDDEN, Challenge::None),
             Self::NotFound => (StatusCode::NOT_FOUND, Challenge::None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Challenge::None),
-            Self::RevisionUnknown | Self::BadRequest => (StatusCode::BAD_REQUEST, Challenge::None),
+            Self::Body(BodyError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, Challenge::None),
+            Self::Body(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, Challenge::None),
+            Self::RevisionUnknown | Self::BadRequest | Self::Body(BodyError::Broken) => (StatusCode::BAD_REQUEST, Challenge::None),
         };
         Problem {
             status,
@@ -149,6 +160,25 @@ mod tests {
                 "database_unavailable",
                 Challenge::None,
             ),
+            (
+                BodyError::TooLarge(9).into(),
+                413,
+                "body_too_large",
+                Challenge::None,
+            ),
+            (
+                BodyError::TooSlow.into(),
+                408,
+                "body_too_slow",
+                Challenge::None,
+            ),
+            (
+                BodyError::Broken.into(),
+                400,
+                "bad_request",
+                Challenge::None,
+            ),
+            (Refusal::TimedOut, 503, "timed_out", Challenge::None),
             (
                 Refusal::RevisionUnknown,
                 400,

@@ -6,7 +6,7 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::digest;
@@ -16,7 +16,10 @@ use warp::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::authz::{Authz, rejection::Refusal};
 
-/// Counts, logs and writes what `work` ends in.
+/// From the end of a request to its answer. Each wait inside has a shorter deadline of its own; this bounds their sum.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Counts, logs and writes what `work` ends in, after [`DEADLINE`] at the latest.
 pub(super) async fn answer(
     authz: &Authz,
     endpoint: &'static str,
@@ -25,7 +28,8 @@ pub(super) async fn answer(
 ) -> Response<String> {
     let started = Instant::now();
     let request_id = request_id(headers);
-    let outcome = work.await;
+    let timed = tokio::time::timeout(DEADLINE, work).await;
+    let outcome = timed.unwrap_or(Err(Refusal::TimedOut));
     let code = outcome.as_ref().map_or_else(Refusal::code, |_| "ok");
     authz.counts.answered(endpoint, code, started.elapsed());
     let response = match outcome {

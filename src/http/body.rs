@@ -1,0 +1,101 @@
+//! A request's body, read with limits on its bytes and on the time it takes.
+//!
+//! warp's own filters have no running limit, answer 411 to a chunked body and reject by themselves. This one never
+//! rejects: what is wrong is a value that the endpoint answers in its own words.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt};
+use tokio::time::timeout;
+use warp::{Filter, Rejection, http::HeaderValue};
+
+/// Bytes of a body that are read: a thousand evaluations with room to spare.
+pub const MAX_BODY: usize = 256 * 1024;
+/// From the end of the headers to the last byte of the body.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a body was not had. hyper closes the connection after the answer: what is left of the body is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body took longer than {} s", DEADLINE.as_secs())]
+    TooSlow,
+    #[error("the body broke off")]
+    Broken,
+}
+
+/// The body, or why there is none. One that says it is longer than `limit` is not read at all.
+pub fn body(
+    limit: usize,
+) -> impl Filter<Extract = (Result<Bytes, BodyError>,), Error = Rejection> + Clone {
+    let length = warp::header::value("content-length")
+        .map(Some)
+        .or(warp::any().map(|| None))
+        .unify();
+    length
+        .and(warp::body::stream())
+        .then(move |length: Option<HeaderValue>, stream| async move {
+            let said = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+            if said.is_some_and(|said| said > limit as u64) {
+                return Err(BodyError::TooLarge(limit));
+            }
+            let read = timeout(DEADLINE, read(stream, limit)).await;
+            read.unwrap_or(Err(BodyError::TooSlow))
+        })
+}
+
+async fn read(
+    stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
+    let mut stream = std::pin::pin!(stream);
+    let mut body = BytesMut::new();
+    while let Some(mut chunk) = stream.try_next().await.map_err(|_| BodyError::Broken)? {
+        if body.len() + chunk.remaining() > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        while chunk.has_remaining() {
+            let piece = chunk.chunk();
+            body.extend_from_slice(piece);
+            let read = piece.len();
+            chunk.advance(read);
+        }
+    }
+    Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    async fn of(limit: usize, request: warp::test::RequestBuilder) -> Result<Bytes, BodyError> {
+        request.filter(&body(limit)).await.expect("no rejection")
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let request = || warp::test::request().method("POST");
+        assert_eq!(of(5, request().body("12345")).await.unwrap(), "12345");
+        assert_eq!(
+            of(4, request().body("12345")).await,
+            Err(BodyError::TooLarge(4))
+        );
+        assert_eq!(of(4, request()).await.unwrap(), "");
+        // It is believed when it says that it is too long, and counted whatever it says.
+        let said = |length| request().header("content-length", length).body("12345");
+        assert_eq!(of(5, said("6")).await, Err(BodyError::TooLarge(5)));
+        assert_eq!(of(4, said("4")).await, Err(BodyError::TooLarge(4)));
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_for_all_pieces_together() {
+        let pieces = ["12", "34", "5"].map(|piece| Ok::<_, warp::Error>(Bytes::from(piece)));
+        let read = async |limit| read(stream::iter(pieces), limit).await;
+        assert_eq!(read(5).await.unwrap(), "12345");
+        assert_eq!(read(4).await, Err(BodyError::TooLarge(4)));
+    }
+}
