@@ -11,7 +11,12 @@ mod layers;
 mod read;
 mod sections;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -98,6 +103,8 @@ pub struct Authz {
     pub directory: DirectoryMode,
     /// How old an answer may be while the database cannot be asked.
     pub max_stale: Duration,
+    /// How old a token may be, by its `iat`, whatever its `exp` says.
+    pub max_token_age: Option<Duration>,
 }
 
 /// `authz.directory`.
@@ -123,6 +130,17 @@ pub enum EmailMatch {
 pub struct Http {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// With what to encrypt; plain HTTP without it.
+    pub tls: Option<Tls>,
+}
+
+/// `http.tls`: PEM files.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The server's certificate first, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Telling new users.

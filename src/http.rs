@@ -1,31 +1,48 @@
 //! Serving HTTP/1 with limits: one accept loop for every face Roster shows.
 //!
 //! warp's own server builds connections without a timer, so a client that never ends its headers holds its socket for
-//! ever. This loop serves any hyper service (a warp filter through [`warp_service`]) with a header timeout, a bounded
-//! read buffer, a bounded number of connections, and a drain that ends. It speaks HTTP/1 only.
+//! ever. This loop serves any hyper service (a warp filter through [`warp_service`]), over TLS where [`Tls`] is given.
+//! Each step of a connection has a limit: the handshake, the headers, the wait for the next request, what is buffered,
+//! a client that does not read its answer; and [`body`] for the request's body. So each place that a connection takes
+//! is free again after a time that no client can stretch without asking well-formed questions. It speaks HTTP/1 only.
+//!
+//! Once all places are taken, further connections wait in the listen backlog, whose length the system bounds.
 
 mod body;
+mod tls;
 
-pub use body::{BodyError, MAX_BODY, body};
-
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::Pin, sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Body, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use warp::{Filter, filters::BoxedFilter};
 
 use crate::progress::{self, Part, Progress};
 
+pub use self::{
+    body::{BodyError, MAX_BODY, body},
+    tls::{Tls, TlsError},
+};
+
 /// What one listening socket grants its clients.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// From the first byte of a connection (or the end of the last answer) to the end of the request's headers.
+    /// For the TLS handshake; and from the first byte of a connection (or the end of the last answer) to the end of the
+    /// request's headers, so that it bounds idle connections too.
     pub header_timeout: Duration,
+    /// How long a client may leave an answer unread that no longer fits the socket's buffers.
+    pub write_timeout: Duration,
     /// Bytes hyper may buffer for one connection; the request line and headers must fit.
     pub max_buffer: usize,
     /// Connections served at a time; further ones wait in the listen backlog.
@@ -38,6 +55,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(10),
             max_buffer: 32 * 1024,
             max_connections: 4096,
             drain: Duration::from_secs(10),
@@ -45,25 +63,69 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// As many connections as the process may have open files, at most the default, after asking the system for as many
+    /// files as it grants. Some are left for the database, the keys and the log.
+    pub fn within_open_files() -> Self {
+        const ELSE: u64 = 128;
+        let mut limits = Self::default();
+        let wanted = limits.max_connections as u64 + ELSE;
+        match raise_open_files() {
+            Ok(granted) if granted < wanted => {
+                let left = granted.saturating_sub(ELSE).max(granted / 2);
+                limits.max_connections = usize::try_from(left).unwrap_or(limits.max_connections);
+                tracing::warn!(
+                    files = granted,
+                    connections = limits.max_connections,
+                    "the system lets this process open few files (ulimit -n), so it serves fewer connections at a time"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the limit of open files could not be read"
+            ),
+        }
+        limits
+    }
+}
+
+/// Raises the limit of open files to what the system grants without further rights, and tells it.
+///
+/// # Errors
+/// What the system says.
+pub fn raise_open_files() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// A warp filter as a service for [`serve`]. It is of one type whatever the filter, so that a connection is compiled once and
+/// not for each tree of filters; that costs one allocation a request.
+#[derive(Clone)]
+pub struct WarpService(Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>);
+
+type Answering = Pin<Box<dyn Future<Output = Result<warp::reply::Response, Infallible>> + Send>>;
+
+impl Service<Request<Incoming>> for WarpService {
+    type Response = warp::reply::Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        (self.0)(request)
+    }
+}
+
 /// Turns a warp filter (rejections already recovered) into a service for [`serve`].
-pub fn warp_service<F, R>(
-    filter: F,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<
-        impl Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-    >,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ 'static
+pub fn warp_service<F, R>(filter: F) -> WarpService
 where
     F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
     F::Future: Send,
-    R: warp::Reply,
+    R: warp::Reply + 'static,
 {
-    TowerToHyperService::new(warp::service(filter))
+    let service = TowerToHyperService::new(warp::service(filter));
+    WarpService(Arc::new(move |request| Box::pin(service.call(request))))
 }
 
 /// The first of these routes that takes a request answers it. Name those first that are asked most: each costs all who come after it.
@@ -96,12 +158,14 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let part = Progress::default().part("server", Duration::MAX);
-    serve_watched(listener, service, limits, part, stop).await;
+    serve_watched(listener, None, service, limits, part, stop).await;
 }
 
-/// As [`serve`], telling `part` that it gets on: with each connection that is accepted, and each second.
+/// As [`serve`], over TLS if that is given, telling `part` that it gets on: with each connection that is accepted, and
+/// each second.
 pub async fn serve_watched<S, B>(
     listener: TcpListener,
+    tls: Option<Tls>,
     service: S,
     limits: Limits,
     part: Part,
@@ -115,8 +179,9 @@ pub async fn serve_watched<S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let room = Arc::new(Semaphore::new(limits.max_connections));
-    let connections = TaskTracker::new();
+    let (connections, dropped) = (TaskTracker::new(), CancellationToken::new());
     let mut idle = tokio::time::interval(progress::TICK);
+    let mut pause = PAUSE.0;
     loop {
         part.step();
         let next = async {
@@ -133,37 +198,89 @@ pub async fn serve_watched<S, B>(
         };
         let (socket, permit) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if is_of_one_client(&error) => continue,
             Err(error) => {
                 // Out of file descriptors, mostly: give connections a moment to end instead of spinning.
                 tracing::warn!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                stop.run_until_cancelled(sleep(pause)).await;
+                pause = (pause * 2).min(PAUSE.1);
                 continue;
             }
         };
-        // Answers are small and written at once; Nagle would only delay them.
-        let _ = socket.set_nodelay(true);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.max_buffer)
-            .serve_connection(TokioIo::new(socket), service.clone());
-        let stop = stop.clone();
+        pause = PAUSE.0;
+        let connection = Connection {
+            tls: tls.clone(),
+            limits: limits.clone(),
+            stop: stop.clone(),
+        };
+        let (service, dropped) = (service.clone(), dropped.clone());
         connections.spawn(async move {
             let _permit = permit;
-            tokio::pin!(connection);
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
+            let served = connection.serve(socket, service);
+            dropped.run_until_cancelled(served).await;
         });
     }
     drop((listener, part));
     connections.close();
-    if tokio::time::timeout(limits.drain, connections.wait())
-        .await
-        .is_err()
-    {
+    if timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!("some connections did not end in time and were dropped");
+        dropped.cancel();
+        connections.wait().await;
+    }
+}
+
+/// Waits after a connection could not be accepted: doubled from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// The client was gone before it was accepted; the next one is as good as ever.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// What one accepted socket is served with.
+struct Connection {
+    tls: Option<Tls>,
+    limits: Limits,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    /// From the first byte to the last. Whatever goes wrong is the client's and ends the connection.
+    async fn serve<S, B>(self, socket: TcpStream, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // Answers are small and written at once; Nagle would only delay them.
+        let _ = socket.set_nodelay(true);
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(self.limits.write_timeout));
+        let socket = Box::pin(socket);
+        let socket = match &self.tls {
+            None => Either::Left(socket),
+            Some(tls) => {
+                let handshake = timeout(self.limits.header_timeout, tls.accept(socket));
+                match self.stop.run_until_cancelled(handshake).await {
+                    Some(Ok(Ok(socket))) => Either::Right(socket),
+                    _ => return,
+                }
+            }
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_buf_size(self.limits.max_buffer)
+            .serve_connection(TokioIo::new(socket), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
     }
 }

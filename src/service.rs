@@ -29,6 +29,8 @@ use crate::{
 
 /// What a call waits at most for one of the workers, and a little more.
 const LONGEST_LINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Between two looks at the certificate's files.
+const CERTIFICATE_LOOKS: std::time::Duration = std::time::Duration::from_secs(5);
 /// An accept loop that waits for nobody comes round in a second.
 const LONGEST_STEP: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -73,6 +75,9 @@ pub enum ServiceError {
     /// The schema is not there, or the view is not written yet.
     #[error("the schema roster is not installed in this database")]
     NotInstalled,
+    /// The certificate or its key.
+    #[error("http.tls cannot be used")]
+    Tls(#[from] http::TlsError),
     /// The address of the server is taken or not ours.
     #[error("http.listen: {address} cannot be listened on")]
     Listen {
@@ -144,6 +149,10 @@ pub async fn run(
     if !installed.unwrap_or(false) {
         return Err(ServiceError::NotInstalled);
     }
+    let tls = match (&config.http.tls, &authz) {
+        (Some(files), Some(_)) => Some(http::Tls::load(files).await?),
+        _ => None,
+    };
     let address = config.http.listen;
     let listener = match part {
         Part::Reactor => None,
@@ -182,10 +191,14 @@ pub async fn run(
                 kept.keep_directory(endpoint, every, &watched, kept_stop)
                     .await;
             });
+            if let Some(tls) = tls.clone() {
+                let stop = stop.clone();
+                tokio::spawn(async move { tls.follow(CERTIFICATE_LOOKS, stop).await });
+            }
             let service = http::warp_service(authz::routes(authz));
             let part = progress.part("server", LONGEST_STEP);
-            let (limits, stop) = (http::Limits::default(), stop.clone());
-            http::serve_watched(listener, service, limits, part, stop).await;
+            let (limits, stop) = (http::Limits::within_open_files(), stop.clone());
+            http::serve_watched(listener, tls, service, limits, part, stop).await;
             let _ = (fresh.await, kept.await);
         } else {
             stop.cancelled().await;

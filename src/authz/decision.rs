@@ -118,7 +118,7 @@ mod tests {
                 address: address.to_owned(),
                 verified,
             }),
-            refused_from: f64::MAX,
+            good_until: jiff::Timestamp::MAX,
         }
     }
 

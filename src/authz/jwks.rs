@@ -110,6 +110,11 @@ impl KeySet {
             digest: digest::digest(&digest::SHA256, body),
         })
     }
+
+    /// The key of this id.
+    pub fn get(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+        self.keys.get(kid).cloned()
+    }
 }
 
 #[derive(Deserialize)]
@@ -202,7 +207,7 @@ impl Known {
     }
 
     fn key(&self, kid: &str, now: Instant) -> Option<Arc<DecodingKey>> {
-        self.set(now)?.keys.get(kid).cloned()
+        self.set(now)?.get(kid)
     }
 }
 
@@ -316,7 +321,8 @@ impl Jwks {
 
     /// Called with `fetching` held.
     async fn fetch(&self) -> bool {
-        let fetched = self.download().await;
+        let body = self.download(self.0.url.clone()).await;
+        let fetched = body.and_then(|body| KeySet::parse(&body));
         let mut known = self.known_to_change();
         known.fetches += 1;
         known.last_failed = fetched.is_err();
@@ -343,11 +349,12 @@ impl Jwks {
         }
     }
 
-    async fn download(&self) -> Result<KeySet, JwksError> {
+    /// What the issuer publishes there, within the limits of a fetch.
+    pub(super) async fn download(&self, url: Url) -> Result<Vec<u8>, JwksError> {
         let mut response = self
             .0
             .client
-            .get(self.0.url.clone())
+            .get(url)
             .header(reqwest::header::ACCEPT, "application/json")
             .send()
             .await
@@ -362,7 +369,7 @@ impl Jwks {
             }
             body.extend_from_slice(&chunk);
         }
-        KeySet::parse(&body)
+        Ok(body)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {

@@ -6,7 +6,7 @@
 //!
 //! Promises: the answer is made from the row as committed, never from a claim; who cannot be told apart, or cannot be looked up, is
 //! not let in. Two things are kept between requests: that a token was verified (`verified`), and a copy of the users that follows each
-//! commit (`directory`). A verdict never is. [`token`] and [`decision`] are pure.
+//! commit (`directory`). A verdict never is. [`token`], [`explain`] and [`decision`] are pure.
 //!
 //! It does not issue, renew or revoke tokens, calls no Auth0 endpoint but the public keys, and writes one thing: that a
 //! verified address was matched ([`crate::db::directory::follow`]).
@@ -17,6 +17,8 @@
 mod bearer;
 pub mod decision;
 mod directory;
+mod discovery;
+pub mod explain;
 mod handlers;
 pub mod jwks;
 mod metrics;
@@ -76,6 +78,8 @@ pub struct Settings {
     pub email_match: EmailMatch,
     /// Beginnings of subjects whose `email_verified` is trusted. Enterprise connections can be set to always say true.
     pub email_match_subjects: Vec<String>,
+    /// Since `iat`; without it a token is good until its `exp`, however far that is.
+    pub max_token_age: Option<Duration>,
     /// How far the issuer's clock may be from ours.
     pub leeway: Duration,
     /// Where look-ups are answered from.
@@ -92,6 +96,7 @@ impl From<&config::Authz> for Settings {
             email_match_subjects: config.email_match_subjects.clone(),
             directory: config.directory,
             max_stale: config.max_stale,
+            max_token_age: config.max_token_age,
             ..Self::new(
                 config.issuer.clone(),
                 config.audience.iter().cloned(),
@@ -115,6 +120,7 @@ impl Settings {
             email_claim: "email".to_owned(),
             email_match: EmailMatch::Verified,
             email_match_subjects: vec!["auth0|".to_owned(), "google-oauth2|".to_owned()],
+            max_token_age: None,
             leeway: Duration::from_secs(30),
             directory: DirectoryMode::Memory,
             max_stale: Duration::ZERO,
@@ -182,9 +188,13 @@ impl Authz {
         }))
     }
 
-    /// Keeps the issuer's keys fresh until `stop`. Without it they are fetched on demand, within the allowance.
+    /// Keeps the issuer's keys fresh until `stop`. Without it they are fetched on demand, within the allowance. Warns
+    /// once if the issuer calls itself otherwise than the settings do.
     pub async fn keep_fresh(&self, stop: CancellationToken) {
-        self.keys.keep_fresh(stop).await;
+        tokio::join!(
+            self.keys.keep_fresh(stop.clone()),
+            discovery::compare(&self.settings.issuer, &self.keys, &stop),
+        );
     }
 
     /// Keeps the directory in memory true until `stop`, if it is to be there. `endpoint` must not go through a transaction pooler;
@@ -213,8 +223,7 @@ impl Authz {
         // Asked before the key: should the issuer list others meanwhile, the entry is of a past generation.
         let generation = self.keys.generation();
         if let Some(generation) = generation {
-            let seconds = now.as_duration().as_secs_f64();
-            if let Some(claims) = self.verified.get(&digest, generation, seconds) {
+            if let Some(claims) = self.verified.get(&digest, generation, now) {
                 return Ok(claims);
             }
         }

@@ -79,7 +79,9 @@ impl Refusal {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Challenge::None),
             Self::Body(BodyError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, Challenge::None),
             Self::Body(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, Challenge::None),
-            Self::RevisionUnknown | Self::BadRequest | Self::Body(BodyError::Broken) => (StatusCode::BAD_REQUEST, Challenge::None),
+            Self::RevisionUnknown | Self::BadRequest | Self::Body(BodyError::Broken) => {
+                (StatusCode::BAD_REQUEST, Challenge::None)
+            }
         };
         Problem {
             status,

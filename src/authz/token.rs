@@ -9,10 +9,10 @@
 //! takes a claim of the wrong type for an absent one, accepts a list of issuers and an empty `sub`, and ignores `crit`
 //! and `typ`.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{
     Deserialize, Deserializer,
@@ -78,8 +78,8 @@ pub struct Claims {
     pub machine: bool,
     /// The address claim, whatever it is worth.
     pub email: Option<EmailClaim>,
-    /// From then on [`read`] refuses the token: its expiry and the leeway, in seconds since 1970.
-    pub refused_from: f64,
+    /// From then on the token is refused; the leeway is in it.
+    pub good_until: Timestamp,
 }
 
 /// The address a token carries.
@@ -117,15 +117,8 @@ impl Presented<'_> {
     /// # Errors
     /// [`TokenError::Signature`].
     pub fn verify(self, key: &DecodingKey) -> Result<Claims, TokenError> {
-        match jsonwebtoken::crypto::verify(
-            self.signature,
-            self.signed.as_bytes(),
-            key,
-            Algorithm::RS256,
-        ) {
-            Ok(true) => Ok(self.claims),
-            Ok(false) | Err(_) => Err(TokenError::Signature("it does not fit the key")),
-        }
+        verify(self.signed, self.signature, key)?;
+        Ok(self.claims)
     }
 }
 
@@ -138,62 +131,135 @@ pub fn read<'a>(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<Presented<'a>, TokenError> {
-    if token.len() > MAX_TOKEN {
-        return Err(TokenError::Malformed("it is longer than 8 KiB"));
+    let parts = Parts::of(token)?;
+    for (_, check) in CHECKS {
+        check(&parts, settings, now)?;
     }
-    let (signed, signature) = token
-        .rsplit_once('.')
-        .ok_or(TokenError::Malformed("it is not a JWT"))?;
-    let (header, payload) = signed
-        .split_once('.')
-        .filter(|(_, payload)| !payload.contains('.'))
-        .ok_or(TokenError::Malformed("it does not have three parts"))?;
-
-    let kid = check_header(&object(
-        header,
-        "its header is not a JSON object in base64url",
-    )?)?;
-    let claims = check_claims(
-        &object(payload, "its claims are not a JSON object in base64url")?,
-        settings,
-        now,
-    )?;
     Ok(Presented {
-        kid,
-        signed,
-        signature,
-        claims,
+        kid: key_id(&parts)?.to_owned(),
+        signed: parts.signed,
+        signature: parts.signature,
+        claims: parts.claims(settings)?,
     })
 }
 
-fn check_header(header: &Map<String, Value>) -> Result<String, TokenError> {
-    match header.get("alg") {
-        Some(Value::String(alg)) if alg == "RS256" => {}
-        Some(Value::String(_)) => {
-            return Err(TokenError::Signature("only RS256 is accepted"));
-        }
-        _ => return Err(TokenError::Malformed("its alg is not a string")),
+pub(super) fn verify(signed: &str, signature: &str, key: &DecodingKey) -> Result<(), TokenError> {
+    match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, Algorithm::RS256) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(TokenError::Signature("it does not fit the key")),
     }
-    // RFC 7515 section 4.1.11: who does not understand a critical parameter must refuse. None is understood here.
+}
+
+/// A token taken apart; nothing in it is believed yet.
+pub(super) struct Parts<'a> {
+    pub(super) header: Map<String, Value>,
+    pub(super) payload: Map<String, Value>,
+    pub(super) signed: &'a str,
+    pub(super) signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(token: &'a str) -> Result<Self, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Malformed("it is longer than 8 KiB"));
+        }
+        let (signed, signature) = token
+            .rsplit_once('.')
+            .ok_or(TokenError::Malformed("it is not a JWT"))?;
+        let (header, payload) = signed
+            .split_once('.')
+            .filter(|(_, payload)| !payload.contains('.'))
+            .ok_or(TokenError::Malformed("it does not have three parts"))?;
+        Ok(Self {
+            header: object(header, "its header is not a JSON object in base64url")?,
+            payload: object(payload, "its claims are not a JSON object in base64url")?,
+            signed,
+            signature,
+        })
+    }
+
+    pub(super) fn claims(&self, settings: &Settings) -> Result<Claims, TokenError> {
+        let subject = Auth0UserId::from(subject(self)?);
+        let machine = subject.as_str().ends_with("@clients")
+            || self.payload.get("gty").and_then(Value::as_str) == Some("client-credentials");
+        let email = self
+            .payload
+            .get(&settings.email_claim)
+            .and_then(Value::as_str)
+            .map(|address| EmailClaim {
+                address: address.to_owned(),
+                verified: self.payload.get(&settings.email_verified_claim())
+                    == Some(&Value::Bool(true)),
+            });
+        Ok(Claims {
+            subject,
+            machine,
+            email,
+            good_until: good_until(self, settings)?,
+        })
+    }
+}
+
+/// A check of header or claims.
+pub(super) type Check = fn(&Parts<'_>, &Settings, Timestamp) -> Result<(), TokenError>;
+
+/// All of them, in the order in which a token meets them, each under the name that `roster explain` gives it.
+pub(super) const CHECKS: [(&str, Check); 10] = [
+    ("algorithm", |parts, _, _| algorithm(&parts.header)),
+    ("parameters", |parts, _, _| parameters(&parts.header)),
+    ("type", |parts, _, _| media_type(&parts.header)),
+    ("key id", |parts, _, _| key_id(parts).map(drop)),
+    ("issuer", |parts, settings, _| {
+        issuer(&parts.payload, settings)
+    }),
+    ("audience", |parts, settings, _| {
+        audience(&parts.payload, settings)
+    }),
+    ("purpose", |parts, _, _| purpose(&parts.payload)),
+    ("expiry", expiry),
+    ("beginning", beginning),
+    ("subject", |parts, _, _| subject(parts).map(drop)),
+];
+
+fn algorithm(header: &Map<String, Value>) -> Result<(), TokenError> {
+    match header.get("alg") {
+        Some(Value::String(alg)) if alg == "RS256" => Ok(()),
+        Some(Value::String(_)) => Err(TokenError::Signature("only RS256 is accepted")),
+        _ => Err(TokenError::Malformed("its alg is not a string")),
+    }
+}
+
+/// RFC 7515 section 4.1.11: who does not understand a critical parameter must refuse. None is understood here.
+fn parameters(header: &Map<String, Value>) -> Result<(), TokenError> {
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(TokenError::Malformed(
             "it has critical header parameters that are not supported",
         ));
     }
-    // Media types compare without case and may carry their prefix (RFC 7515 section 4.1.9).
+    Ok(())
+}
+
+/// Media types compare without case and may carry their prefix (RFC 7515 section 4.1.9).
+fn media_type(header: &Map<String, Value>) -> Result<(), TokenError> {
     let typ = header
         .get("typ")
         .and_then(Value::as_str)
         .map(str::to_ascii_lowercase);
-    match typ.as_deref().map(|t| t.trim_start_matches("application/")) {
-        Some("jwt" | "at+jwt") => {}
-        _ => return Err(TokenError::Malformed("its typ is neither JWT nor at+jwt")),
+    match typ
+        .as_deref()
+        .map(|typ| typ.strip_prefix("application/").unwrap_or(typ))
+    {
+        Some("jwt" | "at+jwt") => Ok(()),
+        _ => Err(TokenError::Malformed("its typ is neither JWT nor at+jwt")),
     }
-    match header.get("kid") {
+}
+
+pub(super) fn key_id<'p>(parts: &'p Parts<'_>) -> Result<&'p str, TokenError> {
+    match parts.header.get("kid") {
         Some(Value::String(kid))
             if (1..=MAX_KID).contains(&kid.len()) && kid.bytes().all(|b| b.is_ascii_graphic()) =>
         {
-            Ok(kid.clone())
+            Ok(kid)
         }
         _ => Err(TokenError::Malformed(
             "its kid is not 1 to 128 printable characters",
@@ -201,84 +267,89 @@ fn check_header(header: &Map<String, Value>) -> Result<String, TokenError> {
     }
 }
 
-fn check_claims(
-    claims: &Map<String, Value>,
-    settings: &Settings,
-    now: Timestamp,
-) -> Result<Claims, TokenError> {
+fn issuer(claims: &Map<String, Value>, settings: &Settings) -> Result<(), TokenError> {
     match claims.get("iss") {
-        Some(Value::String(issuer)) if *issuer == settings.issuer => {}
-        Some(Value::String(_)) | None => return Err(TokenError::Issuer),
-        Some(_) => return Err(TokenError::Malformed("its iss is not a string")),
+        Some(Value::String(issuer)) if *issuer == settings.issuer => Ok(()),
+        Some(Value::String(_)) | None => Err(TokenError::Issuer),
+        Some(_) => Err(TokenError::Malformed("its iss is not a string")),
     }
-    if !audiences(claims.get("aud"))?
-        .iter()
-        .any(|audience| settings.audiences.iter().any(|ours| ours == audience))
-    {
-        return Err(TokenError::Audience);
+}
+
+fn audience(claims: &Map<String, Value>, settings: &Settings) -> Result<(), TokenError> {
+    let named = audiences(claims.get("aud"))?;
+    let ours = |audience: &&str| settings.audiences.iter().any(|ours| ours == audience);
+    if named.iter().any(ours) {
+        Ok(())
+    } else {
+        Err(TokenError::Audience)
     }
-    // An ID token is signed by the same keys and issuer. It says who logged in, not what an API may be asked for.
-    if ["nonce", "at_hash", "c_hash"]
-        .iter()
-        .any(|name| claims.contains_key(*name))
-    {
+}
+
+/// An ID token is signed by the same keys and issuer. It says who logged in, not what an API may be asked for.
+fn purpose(claims: &Map<String, Value>) -> Result<(), TokenError> {
+    let marks = ["nonce", "at_hash", "c_hash"];
+    if marks.iter().any(|name| claims.contains_key(*name)) {
         return Err(TokenError::Malformed(
             "it is an ID token, not an access token",
         ));
     }
-    let refused_from = check_lifetime(claims, settings.leeway, now)?;
+    Ok(())
+}
 
-    let subject = match claims.get("sub") {
+/// RFC 7519 section 4.1.4: "on or after" the expiration time it must not be accepted.
+fn expiry(parts: &Parts<'_>, settings: &Settings, now: Timestamp) -> Result<(), TokenError> {
+    if now >= good_until(parts, settings)? {
+        return Err(TokenError::Expired);
+    }
+    Ok(())
+}
+
+/// `nbf` is honoured. `iat` is a reason to refuse only where ages are counted from it: issuers' clocks run ahead.
+fn beginning(parts: &Parts<'_>, settings: &Settings, now: Timestamp) -> Result<(), TokenError> {
+    let latest = now.as_duration().as_secs_f64() + settings.leeway.as_secs_f64();
+    let not_before = numeric_date(parts.payload.get("nbf"), "its nbf is not a number")?;
+    let issued = issued_at(parts)?.filter(|_| settings.max_token_age.is_some());
+    if [not_before, issued]
+        .into_iter()
+        .flatten()
+        .any(|date| latest < date)
+    {
+        return Err(TokenError::NotYetValid);
+    }
+    Ok(())
+}
+
+/// The moment from which it is refused: `exp`, or the configured age where that comes first; and the leeway.
+fn good_until(parts: &Parts<'_>, settings: &Settings) -> Result<Timestamp, TokenError> {
+    let mut until = numeric_date(parts.payload.get("exp"), "its exp is not a number")?
+        .ok_or(TokenError::Malformed("it has no exp"))?;
+    let issued = issued_at(parts)?;
+    if let Some(age) = settings.max_token_age {
+        let issued = issued.ok_or(TokenError::Malformed("it has no iat"))?;
+        until = until.min(issued + age.as_secs_f64());
+    }
+    let until = SignedDuration::try_from_secs_f64(until + settings.leeway.as_secs_f64());
+    let until = until.and_then(Timestamp::from_duration);
+    // Beyond the year 9999.
+    Ok(until.unwrap_or(Timestamp::MAX))
+}
+
+fn issued_at(parts: &Parts<'_>) -> Result<Option<f64>, TokenError> {
+    numeric_date(parts.payload.get("iat"), "its iat is not a number")
+}
+
+fn subject<'p>(parts: &'p Parts<'_>) -> Result<&'p str, TokenError> {
+    match parts.payload.get("sub") {
         Some(Value::String(subject))
             if (1..=MAX_SUBJECT).contains(&subject.len())
                 && !subject.chars().any(char::is_control) =>
         {
-            Auth0UserId::from(subject.as_str())
+            Ok(subject)
         }
-        _ => {
-            return Err(TokenError::Malformed(
-                "its sub is not 1 to 255 bytes without control characters",
-            ));
-        }
-    };
-    let machine = subject.as_str().ends_with("@clients")
-        || claims.get("gty").and_then(Value::as_str) == Some("client-credentials");
-    let email = claims
-        .get(&settings.email_claim)
-        .and_then(Value::as_str)
-        .map(|address| EmailClaim {
-            address: address.to_owned(),
-            verified: claims.get(&settings.email_verified_claim()) == Some(&Value::Bool(true)),
-        });
-    Ok(Claims {
-        subject,
-        machine,
-        email,
-        refused_from,
-    })
-}
-
-/// `exp` is required, `nbf` is honoured, `iat` is never a reason to refuse: issuers' clocks run ahead. Says from when on the
-/// token will be refused.
-fn check_lifetime(
-    claims: &Map<String, Value>,
-    leeway: Duration,
-    now: Timestamp,
-) -> Result<f64, TokenError> {
-    let now = now.as_duration().as_secs_f64();
-    let leeway = leeway.as_secs_f64();
-    let expires = numeric_date(claims.get("exp"), "its exp is not a number")?
-        .ok_or(TokenError::Malformed("it has no exp"))?;
-    let not_before = numeric_date(claims.get("nbf"), "its nbf is not a number")?;
-    let refused_from = expires + leeway;
-    // RFC 7519 section 4.1.4: "on or after" the expiration time it must not be accepted.
-    if now >= refused_from {
-        return Err(TokenError::Expired);
+        _ => Err(TokenError::Malformed(
+            "its sub is not 1 to 255 bytes without control characters",
+        )),
     }
-    if not_before.is_some_and(|not_before| now + leeway < not_before) {
-        return Err(TokenError::NotYetValid);
-    }
-    Ok(refused_from)
 }
 
 fn numeric_date(value: Option<&Value>, wrong: &'static str) -> Result<Option<f64>, TokenError> {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 
 use super::token::Claims;
 
@@ -58,12 +59,12 @@ impl Verified {
         }
     }
 
-    /// What the token says, if it was verified with the keys of `generation` and has not expired `now` (seconds since 1970).
-    pub(super) fn get(&self, digest: &Digest, generation: u64, now: f64) -> Option<Arc<Claims>> {
+    /// What the token says, if it was verified with the keys of `generation` and is good `now`.
+    pub(super) fn get(&self, digest: &Digest, generation: u64, now: Timestamp) -> Option<Arc<Claims>> {
         let set = self.set(digest).read();
         let set = set.unwrap_or_else(PoisonError::into_inner);
         let entry = set.iter().find(|entry| entry.digest == *digest)?;
-        (entry.generation == generation && now < entry.claims.refused_from)
+        (entry.generation == generation && now < entry.claims.good_until)
             .then(|| entry.claims.clone())
     }
 
@@ -101,12 +102,16 @@ impl Verified {
 mod tests {
     use super::*;
 
-    fn claims(subject: &str, refused_from: f64) -> Arc<Claims> {
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn claims(subject: &str, good_until: i64) -> Arc<Claims> {
         Arc::new(Claims {
             subject: subject.into(),
             machine: false,
             email: None,
-            refused_from,
+            good_until: at(good_until),
         })
     }
 
@@ -114,30 +119,30 @@ mod tests {
     fn an_entry_ends_with_its_token_and_with_its_keys() {
         let verified = Verified::new();
         let token = Digest::of("a.b.c");
-        assert!(verified.get(&token, 1, 0.0).is_none());
-        verified.insert(token, 1, claims("auth0|1", 100.0));
+        assert!(verified.get(&token, 1, at(0)).is_none());
+        verified.insert(token, 1, claims("auth0|1", 100));
         let subject = |generation, now| {
-            let found = verified.get(&token, generation, now);
+            let found = verified.get(&token, generation, at(now));
             found.map(|claims| claims.subject.as_str().to_owned())
         };
-        assert_eq!(subject(1, 99.9).as_deref(), Some("auth0|1"));
-        assert_eq!(subject(1, 100.0), None);
-        assert_eq!(subject(2, 99.9), None);
-        verified.insert(token, 2, claims("auth0|1", 100.0));
-        assert_eq!(subject(2, 99.9).as_deref(), Some("auth0|1"));
-        assert_eq!(subject(1, 99.9), None);
+        assert_eq!(subject(1, 99).as_deref(), Some("auth0|1"));
+        assert_eq!(subject(1, 100), None);
+        assert_eq!(subject(2, 99), None);
+        verified.insert(token, 2, claims("auth0|1", 100));
+        assert_eq!(subject(2, 99).as_deref(), Some("auth0|1"));
+        assert_eq!(subject(1, 99), None);
         assert_eq!(verified.len(), 1);
-        assert!(verified.get(&Digest::of("a.b.d"), 2, 0.0).is_none());
+        assert!(verified.get(&Digest::of("a.b.d"), 2, at(0)).is_none());
     }
 
     #[test]
     fn however_many_tokens_come_a_bounded_number_is_kept() {
         let verified = Verified::new();
         for number in 0..3 * SETS * WAYS {
-            verified.insert(Digest::of(&number.to_string()), 1, claims("auth0|1", 9.0));
+            verified.insert(Digest::of(&number.to_string()), 1, claims("auth0|1", 9));
         }
         assert!(verified.len() <= SETS * WAYS);
         let last = (3 * SETS * WAYS - 1).to_string();
-        assert!(verified.get(&Digest::of(&last), 1, 0.0).is_some());
+        assert!(verified.get(&Digest::of(&last), 1, at(0)).is_some());
     }
 }

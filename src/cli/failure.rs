@@ -22,6 +22,11 @@ enum Kind {
     Unreachable = 5,
 }
 
+/// A file or stream that the command line names cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String, #[source] pub(super) std::io::Error);
+
 /// Exit code 4.
 pub(super) fn configuration() -> ExitCode {
     ExitCode::from(Kind::Configuration as u8)
@@ -63,10 +68,12 @@ fn kind(error: &anyhow::Error) -> Kind {
             || cause.is::<UrlError>()
             || cause.is::<auth0::SettingsError>()
             || cause.is::<JwksError>()
+            || cause.is::<Usage>()
             || matches!(
                 cause.downcast_ref(),
                 Some(
                     ServiceError::NotInstalled
+                        | ServiceError::Tls(_)
                         | ServiceError::Url { .. }
                         | ServiceError::Listen { .. }
                 )

@@ -10,6 +10,7 @@ mod output;
 mod past;
 mod press;
 mod run;
+mod token;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -133,11 +134,20 @@ enum Command {
         #[arg(long, value_name = "ID|all")]
         discard: Option<String>,
     },
-    /// Why a user is as it is: row, permissions, Auth0, last attempts, plan, and the next step
+    /// Why a user is as it is: row, permissions, Auth0, last attempts, plan, and the next step; or why a token is refused
+    #[command(
+        after_help = "With --token: no network, no database. Exit code 0: nothing fails; 1: a check fails; what could not be checked is told."
+    )]
     Explain {
         /// E-mail address, user key or Auth0 user id
-        #[arg(required = true)]
+        #[arg(required_unless_present = "token")]
         who: Vec<String>,
+        /// Which check of this access token fails; - reads it from stdin, where no list of processes shows it
+        #[arg(long, value_name = "JWT", conflicts_with_all = ["who", "permission"])]
+        token: Option<String>,
+        /// The issuer's keys, saved from its jwks.json; without them the signature is not checked
+        #[arg(long, value_name = "FILE", requires = "token")]
+        jwks: Option<PathBuf>,
         /// Say why this permission is granted or denied, and which grant is missing
         #[arg(long, value_name = "PERMISSION")]
         permission: Option<String>,
@@ -203,6 +213,8 @@ impl Mode {
 enum Exit {
     /// Done, or in sync.
     Done = 0,
+    /// What was looked at is wrong.
+    Failed = 1,
     /// Differences exist.
     Differences = 2,
     /// Removals are held.
@@ -263,9 +275,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             discard: None,
         } => look::held(&config, json).await,
         Command::Held { release, discard } => press::held(&config, release, discard, json).await,
-        Command::Explain { who, permission } => {
-            past::explain(&config, &who, permission.as_deref(), json).await
-        }
+        Command::Explain {
+            token: Some(token),
+            jwks,
+            ..
+        } => token::token(&config, &token, jwks.as_deref(), json),
+        Command::Explain {
+            who, permission, ..
+        } => past::explain(&config, &who, permission.as_deref(), json).await,
         Command::History {
             who,
             transaction,

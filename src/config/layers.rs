@@ -85,7 +85,7 @@ impl Default for Layers {
 
 impl Layers {
     pub(super) fn value(&self, key: &str) -> Value {
-        let (section, name) = key.split_once('.').unwrap_or_default();
+        let (section, name) = key.rsplit_once('.').unwrap_or_default();
         let section = self.merged.get_table(section).ok();
         section
             .and_then(|mut values| values.remove(name))
@@ -211,8 +211,8 @@ impl Layers {
     fn is_section(&self, name: &str) -> bool {
         let mut keys = self.defaults.0.keys();
         keys.any(|key| {
-            key.split_once('.')
-                .is_some_and(|(section, _)| section == name)
+            key.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('.'))
         })
     }
 

@@ -6,7 +6,8 @@ use url::Url;
 
 use super::{
     Auth0, Authz, Config, ConfigError, Database, DirectoryMode, EmailMatch, Guard, History, Http,
-    Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, layers::Layers,
+    Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, Tls,
+    layers::Layers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +24,7 @@ impl Config {
                     "http.listen",
                     "an address and a port, such as 127.0.0.1:8080",
                 )?,
+                tls: tls(from)?,
             },
             invitation: Invitation {
                 send: from.choice(
@@ -173,6 +175,7 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
         ],
     )?;
     let max_stale = from.duration("authz.max_stale", Duration::ZERO)?;
+    let max_token_age = from.optional_duration("authz.max_token_age", SECOND)?;
 
     let mut missing = Missing::new();
     if audience.is_empty() {
@@ -193,7 +196,21 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
         email_match_subjects,
         directory,
         max_stale,
+        max_token_age,
     }))
+}
+
+fn tls(from: &Layers) -> Result<Option<Tls>, ConfigError> {
+    const KEYS: [&str; 2] = ["http.tls.certificate", "http.tls.key"];
+    match (from.text(KEYS[0])?, from.text(KEYS[1])?) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Tls {
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+        (None, Some(_)) => Err(from.bad(KEYS[0], "a PEM file, since http.tls.key is set")),
+        (Some(_), None) => Err(from.bad(KEYS[1], "a PEM file, since http.tls.certificate is set")),
+    }
 }
 
 fn filter(from: &Layers) -> Result<String, ConfigError> {

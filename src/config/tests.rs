@@ -133,6 +133,18 @@ fn lists_in_variables_are_separated_by_commas() {
 }
 
 #[test]
+fn a_token_may_be_as_old_as_its_exp_says_unless_an_age_is_set() {
+    let age = |age: &str| {
+        let file = format!(
+            "[authz]\nissuer = 'https://i.example.com/'\naudience = ['a']\nmax_token_age = '{age}'"
+        );
+        load(&file, &[]).authz().expect("set").max_token_age
+    };
+    assert_eq!(age(""), None);
+    assert_eq!(age("12h"), Some(Duration::from_secs(12 * 3600)));
+}
+
+#[test]
 fn what_a_command_needs_and_nobody_set_is_named_when_it_asks() {
     let config = load("", &[("AUTH0_MGMT_DOMAIN", "t.auth0.com")]);
     let auth0 = config.auth0().expect_err("no client").to_string();

@@ -86,15 +86,17 @@ mod tests {
         );
         assert_eq!(of(4, request()).await.unwrap(), "");
         // It is believed when it says that it is too long, and counted whatever it says.
-        let said = |length| request().header("content-length", length).body("12345");
+        let said = |length| request().body("12345").header("content-length", length);
         assert_eq!(of(5, said("6")).await, Err(BodyError::TooLarge(5)));
         assert_eq!(of(4, said("4")).await, Err(BodyError::TooLarge(4)));
     }
 
     #[tokio::test]
     async fn the_limit_holds_for_all_pieces_together() {
-        let pieces = ["12", "34", "5"].map(|piece| Ok::<_, warp::Error>(Bytes::from(piece)));
-        let read = async |limit| read(stream::iter(pieces), limit).await;
+        let read = async |limit| {
+            let pieces = ["12", "34", "5"].map(|piece| Ok::<_, warp::Error>(Bytes::from(piece)));
+            read(stream::iter(pieces), limit).await
+        };
         assert_eq!(read(5).await.unwrap(), "12345");
         assert_eq!(read(4).await, Err(BodyError::TooLarge(4)));
     }

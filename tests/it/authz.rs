@@ -1,9 +1,15 @@
 //! An application asks who the bearer of a token is. The answer is Postgres's, and it is of now.
 
+mod certificates;
 mod differently;
+mod explained;
 mod faults;
+mod matching;
 mod memory;
 mod modes;
+mod socket;
+mod tokens;
+mod traps;
 
 use std::{
     io,
@@ -361,6 +367,16 @@ async fn without_postgres_nobody_is_let_in() {
     let unready = get(&format!("{url}/readyz"), &[]).await;
     assert_eq!(unready.body["checks"]["database"]["ok"], false);
     assert_eq!(get(&format!("{url}/livez"), &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_in_between_may_keep_an_answer() {
+    let server = Server::start().await;
+    for path in ["/v1/me", "/livez", "/readyz", "/metrics", "/nowhere"] {
+        let answer = server.get(path, &[]).await;
+        assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
+        assert_eq!(answer.headers["vary"], "Authorization", "{path}");
+    }
 }
 
 #[tokio::test]

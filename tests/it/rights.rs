@@ -3,7 +3,7 @@
 use roster::{
     db::{
         connect::Endpoint,
-        directory::{self, Feed},
+        directory::{self, Feed, Found},
     },
     user::Auth0UserId,
 };
@@ -96,6 +96,27 @@ async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
     is_denied(&client, "update roster.mirror set due = true").await;
     is_denied(&client, "select roster.set_mode('enforce')").await;
     drop((client, pool));
+    log_out(&world, &name).await;
+}
+
+#[tokio::test]
+async fn a_server_sees_every_user_although_row_security_hides_the_table_from_its_log_in() {
+    let world = World::new().await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    world
+        .run(
+            "alter table public.users enable row level security;
+             create policy nobody on public.users using (false)",
+        )
+        .await;
+    let (name, endpoint) = log_in(&world, "roster_server").await;
+    let pool = endpoint.pool(1);
+    let google = Auth0UserId::from("google-oauth2|1");
+    let answer = directory::find(&pool, &google, Some("ada@example.test")).await;
+    let found = answer.expect("an answer").found;
+    assert!(matches!(found, Found::User(_)), "{found:?}");
+    drop(pool);
     log_out(&world, &name).await;
 }
 

@@ -92,14 +92,20 @@ pub(super) fn new_id() -> Uuid {
     uuid::Builder::from_random_bytes(FIRST.wrapping_add(count.into()).to_be_bytes()).into_uuid()
 }
 
-/// Marks an answer as one caller's own: nobody in between may keep it.
-pub(super) fn private(mut response: Response<String>, request_id: &str) -> Response<String> {
+/// Marks an answer as one caller's own, to this request.
+pub(super) fn private(response: Response<String>, request_id: &str) -> Response<String> {
+    let mut response = unkept(response);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+/// Marks an answer as nobody's to keep: it is of now, and of who asked.
+pub(super) fn unkept(mut response: Response<String>) -> Response<String> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert("x-request-id", id);
-    }
     response
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 use warp::http::{HeaderValue, Response, StatusCode, header};
 
-use super::answer::json_response;
+use super::answer::{json_response, unkept};
 use crate::{authz::Authz, db::directory, telemetry::OPENMETRICS};
 
 /// `GET /livez`: the process runs. It looks at nothing, so that an outage elsewhere never restarts it.
 pub(super) fn livez() -> Response<String> {
-    uncached(json_response(StatusCode::OK, &json!({ "status": "ok" })))
+    unkept(json_response(StatusCode::OK, &json!({ "status": "ok" })))
 }
 
 /// `GET /readyz`: requests can be answered now.
@@ -30,7 +30,7 @@ pub(super) async fn readyz(authz: Arc<Authz>) -> Response<String> {
             "keys": { "ok": keys.usable, "age_seconds": keys.age.map(|age| age.as_secs()) },
         },
     });
-    uncached(json_response(status, &body))
+    unkept(json_response(status, &body))
 }
 
 /// `GET /metrics`: everything the process counts, in the `OpenMetrics` text format.
@@ -39,18 +39,11 @@ pub(super) fn metrics(authz: Arc<Authz>) -> Response<String> {
     let Ok(text) = authz.metrics.encode() else {
         let mut response = Response::new("the metrics could not be written".to_owned());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        return response;
+        return unkept(response);
     };
     let mut response = Response::new(text);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
-    uncached(response)
-}
-
-fn uncached(mut response: Response<String>) -> Response<String> {
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    unkept(response)
 }

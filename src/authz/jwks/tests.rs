@@ -153,6 +153,30 @@ async fn an_outage_of_the_issuer_keeps_the_last_good_set() {
 }
 
 #[tokio::test]
+async fn an_answer_that_does_not_end_is_not_waited_for_or_kept() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    // What comes after the headers: bytes without end, or one now and then.
+    for (pause, expected) in [(0, "TooLarge"), (100, "Fetch")] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.read(&mut [0; 1024]).await.unwrap();
+            let mut text = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+            while socket.write_all(&text).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                text = vec![b' '; if pause == 0 { 8192 } else { 1 }];
+            }
+        });
+        let url: Url = url.parse().unwrap();
+        let jwks = Jwks::new(url.clone(), |_| ()).unwrap();
+        let error = jwks.download(url).await.err().unwrap();
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_background_reads_the_keys_before_anybody_asks() {
     let issuer = Issuer::start().await;
     issuer.lists(&[CURRENT.jwk(), NEXT.jwk()]);
@@ -220,6 +244,7 @@ fn only_rsa_keys_for_rs256_signatures_are_taken_from_a_set() {
         json!({ "n": "not base64!" }),
         json!({ "n": URL_SAFE_NO_PAD.encode([0xff; 128]) }),
         json!({ "n": URL_SAFE_NO_PAD.encode([0xff; 1025]) }),
+        json!({ "n": URL_SAFE_NO_PAD.encode([0xff; 2048]) }),
         json!({ "e": "" }),
         json!({ "e": URL_SAFE_NO_PAD.encode([1]) }),
         json!({ "e": URL_SAFE_NO_PAD.encode([4]) }),

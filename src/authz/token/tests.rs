@@ -64,6 +64,7 @@ fn claims_are_taken_for_what_they_are() {
         (json!({ "sub": "auth0|7\n" }), "token_malformed"),
         (json!({ "sub": "x".repeat(255) }), "ok"),
         (json!({ "sub": "x".repeat(256) }), "token_malformed"),
+        (json!({ "sub": ["auth0|7"] }), "token_malformed"),
         (json!({ "nonce": "n" }), "token_malformed"),
         (json!({ "at_hash": "h" }), "token_malformed"),
     ];
@@ -89,6 +90,10 @@ fn lifetimes_are_kept_with_the_leeway_of_thirty_seconds() {
         (json!({ "nbf": "soon" }), "token_malformed"),
         // An issuer whose clock runs ahead: never a reason to refuse.
         (json!({ "iat": NOW + 3600 }), "ok"),
+        (json!({ "iat": null }), "ok"),
+        (json!({ "iat": "now" }), "token_malformed"),
+        (json!({ "exp": NOW + 365 * 86_400 }), "ok"),
+        (json!({ "exp": 9_007_199_254_740_991_i64 }), "ok"),
     ];
     for (changed, expected) in table {
         assert_eq!(code(&json!({}), &changed), expected, "{changed}");
@@ -96,10 +101,53 @@ fn lifetimes_are_kept_with_the_leeway_of_thirty_seconds() {
 }
 
 #[test]
+fn where_an_age_is_set_it_is_counted_from_iat() {
+    let settings = Settings {
+        max_token_age: Some(std::time::Duration::from_secs(3600)),
+        ..settings()
+    };
+    let far = NOW + 365 * 86_400;
+    let table = [
+        (json!({ "exp": far }), Ok(NOW + 3630)),
+        (json!({ "exp": NOW + 60 }), Ok(NOW + 90)),
+        (json!({ "exp": far, "iat": NOW - 3629 }), Ok(NOW + 1)),
+        (
+            json!({ "exp": far, "iat": NOW - 3630 }),
+            Err("token_expired"),
+        ),
+        (json!({ "exp": far, "iat": NOW + 30 }), Ok(NOW + 3660)),
+        (
+            json!({ "exp": far, "iat": NOW + 31 }),
+            Err("token_not_yet_valid"),
+        ),
+        (json!({ "exp": far, "iat": null }), Err("token_malformed")),
+    ];
+    for (changed, expected) in table {
+        let token = CURRENT.sign(&CURRENT.header(), &with(claims(), &changed));
+        let until = check(&token, &settings).map(|claims| claims.good_until.as_second());
+        assert_eq!(until.map_err(TokenError::code), expected, "{changed}");
+    }
+}
+
+#[test]
+fn claims_say_until_when_they_hold() {
+    let until = |exp: Value| {
+        let token = CURRENT.sign(&CURRENT.header(), &with(claims(), &json!({ "exp": exp })));
+        check(&token, &settings()).unwrap().good_until
+    };
+    assert_eq!(until(json!(NOW + 600)).as_second(), NOW + 630);
+    assert_eq!(until(json!(9_007_199_254_740_991_i64)), Timestamp::MAX);
+}
+
+#[test]
 fn the_header_chooses_nothing() {
     let table = [
         (json!({ "typ": "at+jwt" }), "ok"),
         (json!({ "typ": "application/at+JWT" }), "ok"),
+        (
+            json!({ "typ": "application/application/jwt" }),
+            "token_malformed",
+        ),
         (json!({ "typ": null }), "token_malformed"),
         (json!({ "typ": "logout+jwt" }), "token_malformed"),
         (json!({ "typ": 7 }), "token_malformed"),
@@ -110,6 +158,10 @@ fn the_header_chooses_nothing() {
         (json!({ "kid": "" }), "token_malformed"),
         (json!({ "kid": 7 }), "token_malformed"),
         (json!({ "kid": "key 1" }), "token_malformed"),
+        (
+            json!({ "kid": "k\n2026 a forged line of the log" }),
+            "token_malformed",
+        ),
         (json!({ "kid": "../../key\u{0}" }), "token_malformed"),
         (json!({ "kid": "k".repeat(129) }), "token_malformed"),
         (json!({ "alg": "RS512" }), "signature_invalid"),

@@ -4,11 +4,11 @@
 //! left out, no entry is about a fact that is no more, and every test that is named is there. Not promised: that a test
 //! named for a fact is a good one; that is for readers.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::support::shared::shared;
+use crate::support::{ledger::Tests, shared::shared};
 
 /// How many words name a fact, after its section.
 const WORDS: usize = 5;
@@ -112,44 +112,14 @@ fn every_fact_of_the_contract_is_in_the_ledger_and_nothing_else() {
 
 #[test]
 fn every_entry_of_the_ledger_names_tests_that_are_there_or_a_reason() {
-    let listed = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--list", "--format", "terse"])
-        .output()
-        .expect("a list of tests");
-    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
-    let here: BTreeSet<&str> = listed
-        .lines()
-        .filter_map(|line| line.strip_suffix(": test"))
-        .collect();
+    let here = Tests::listed();
     for entry in ledger() {
         let reason = entry.not_applicable.is_some_and(|why| !why.is_empty());
         assert!(reason || !entry.tests.is_empty(), "{}", entry.name);
         for test in &entry.tests {
-            let there = match test.strip_prefix("roster::") {
-                Some(path) => is_in_the_library(path),
-                None => here.contains(test.as_str()),
-            };
-            assert!(there, "{}: there is no test {test}", entry.name);
+            assert!(here.has(test), "{}: there is no test {test}", entry.name);
         }
     }
-}
-
-/// Whether the library's source has this test; its own test program is not asked, since it may not have been built.
-fn is_in_the_library(path: &str) -> bool {
-    let (module, test) = path.rsplit_once("::").expect("a path");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let file = module.replace("::", "/");
-    let within = file.strip_suffix("/tests").unwrap_or(&file);
-    [format!("{file}.rs"), format!("{within}.rs")]
-        .iter()
-        .filter_map(|file| fs::read_to_string(source.join(file)).ok())
-        .any(|text| {
-            let mut lines = text.lines().map(str::trim_start);
-            lines.any(|line| {
-                let line = line.strip_prefix("async ").unwrap_or(line);
-                line.starts_with(&format!("fn {test}("))
-            })
-        })
 }
 
 #[test]

@@ -177,7 +177,12 @@ pub(crate) async fn serve(
 
 /// A server with this pool alone: nothing is kept in memory.
 pub(crate) async fn listen(issuer: &Issuer, pool: Pool) -> String {
-    let authz = Authz::new(issuer.settings(), pool, Metrics::default()).expect("the server");
+    listen_with(issuer.settings(), pool).await
+}
+
+/// As [`listen`], with these settings.
+pub(crate) async fn listen_with(settings: Settings, pool: Pool) -> String {
+    let authz = Authz::new(settings, pool, Metrics::default()).expect("the server");
     bind(authz, CancellationToken::new()).await
 }
 

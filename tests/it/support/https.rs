@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
     KeyUsagePurpose::KeyCertSign,
 };
 use roster::emulator;
@@ -46,12 +46,24 @@ impl Authority {
         self.file.path()
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    /// A certificate for this machine's loopback address and its key, new each time.
+    fn sign(&self) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([HOST.to_owned()]).expect("a name");
         // Python from 3.13 on refuses a certificate that does not say whose key signed it.
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate, key)
+    }
+
+    /// The same as PEM.
+    pub(crate) fn pair(&self) -> (String, String) {
+        let (certificate, key) = self.sign();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        let (certificate, key) = self.sign();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let config = ServerConfig::builder()
             .with_no_client_auth()

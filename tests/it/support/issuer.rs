@@ -17,6 +17,7 @@ const KID: &str = "key-1";
 /// Serves its keys until the test's runtime ends.
 pub(crate) struct Issuer {
     key: KeyPair,
+    keys: Value,
     url: String,
 }
 
@@ -28,19 +29,25 @@ impl Issuer {
         let mut jwk = serde_json::to_value(jwk).expect("a JWK as JSON");
         jwk["kid"] = json!(KID);
         let keys = json!({ "keys": [jwk] });
+        let listed = keys.clone();
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
         let url = format!("http://{}/", listener.local_addr().expect("its address"));
-        let routes = warp::path!("jwks").map(move || warp::reply::json(&keys));
+        let routes = warp::path!("jwks").map(move || warp::reply::json(&listed));
         tokio::spawn(warp::serve(routes).incoming(listener).run());
-        Self { key, url }
+        Self { key, keys, url }
     }
 
     pub(crate) fn settings(&self) -> Settings {
         let jwks = format!("{}jwks", self.url).parse().expect("an address");
         Settings::new(&self.url, [AUDIENCE], jwks)
+    }
+
+    /// The set of keys that it lists.
+    pub(crate) fn keys(&self) -> &Value {
+        &self.keys
     }
 
     /// A token for `subject`, good for an hour.
@@ -56,7 +63,8 @@ impl Issuer {
         )
     }
 
-    fn token_with(&self, subject: &str, further: Value) -> String {
+    /// A token for `subject` with these claims in place of the usual ones.
+    pub(crate) fn token_with(&self, subject: &str, further: Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut claims = json!({
             "iss": self.url, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + 3600,

@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod database;
 pub(crate) mod https;
 pub(crate) mod issuer;
+pub(crate) mod ledger;
 pub(crate) mod logs;
 pub(crate) mod packages;
 pub(crate) mod pooler;
