@@ -6,8 +6,10 @@
 //!
 //! What needs other rooms' knowledge is checked there: the connection strings by `db::connect::Endpoint::parse`.
 
+mod callers;
 mod error;
 mod layers;
+mod permission_format;
 mod read;
 mod sections;
 
@@ -21,7 +23,9 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use callers::{Caller, Credential};
 pub use error::ConfigError;
+pub use permission_format::{Grant, PermissionFormat};
 
 use layers::Layers;
 
@@ -105,6 +109,12 @@ pub struct Authz {
     pub max_stale: Duration,
     /// How old a token may be, by its `iat`, whatever its `exp` says.
     pub max_token_age: Option<Duration>,
+    /// How permissions name actions on resources.
+    pub permission_format: PermissionFormat,
+    /// The programs that may ask about anybody.
+    pub callers: Vec<Caller>,
+    /// Where applications reach the server, as they write it; https.
+    pub public_url: Option<String>,
 }
 
 /// `authz.directory`.

@@ -1,6 +1,7 @@
 //! The endpoints: filters that route here, handlers that answer in a file each; what all answers share is in `answer`.
 
 mod answer;
+mod authzen;
 mod me;
 mod probes;
 
@@ -24,6 +25,7 @@ pub fn routes(
 
 /// The endpoints alone, to be joined with another face on the same socket before [`recover`].
 pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
+    let authzen = authzen::routes(authz.clone());
     let state = warp::any().map(move || authz.clone());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let read = warp::get().or(warp::head()).unify();
@@ -44,7 +46,13 @@ pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
         .and(state)
         .map(probes::metrics);
 
-    first_of([me.boxed(), livez.boxed(), readyz.boxed(), metrics.boxed()])
+    first_of([
+        me.boxed(),
+        livez.boxed(),
+        readyz.boxed(),
+        metrics.boxed(),
+        authzen,
+    ])
 }
 
 /// Answers what no endpoint took, as a problem.

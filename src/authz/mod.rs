@@ -14,6 +14,7 @@
 //! Logs name the code, the request and eight digits of the token's hash; never a token, a subject (some connections put
 //! addresses there) or an address.
 
+mod authzen;
 mod bearer;
 pub mod decision;
 mod directory;
@@ -61,7 +62,7 @@ pub use self::{
     directory::{Reason, Standing},
     handlers::{endpoints, recover, routes},
 };
-pub use crate::config::{DirectoryMode, EmailMatch};
+pub use crate::config::{Caller, Credential, DirectoryMode, EmailMatch, PermissionFormat};
 
 /// Which tokens are accepted, and what their addresses are worth.
 #[derive(Debug, Clone)]
@@ -86,6 +87,12 @@ pub struct Settings {
     pub directory: DirectoryMode,
     /// How old an answer from memory may be while the database cannot be asked.
     pub max_stale: Duration,
+    /// How permissions name actions on resources.
+    pub permission_format: PermissionFormat,
+    /// Programs that may ask about anybody.
+    pub callers: Vec<Caller>,
+    /// Where applications reach the server: https, as they write it.
+    pub public_url: Option<String>,
 }
 
 impl From<&config::Authz> for Settings {
@@ -97,6 +104,9 @@ impl From<&config::Authz> for Settings {
             directory: config.directory,
             max_stale: config.max_stale,
             max_token_age: config.max_token_age,
+            permission_format: config.permission_format.clone(),
+            callers: config.callers.clone(),
+            public_url: config.public_url.clone(),
             ..Self::new(
                 config.issuer.clone(),
                 config.audience.iter().cloned(),
@@ -124,6 +134,9 @@ impl Settings {
             leeway: Duration::from_secs(30),
             directory: DirectoryMode::Memory,
             max_stale: Duration::ZERO,
+            permission_format: PermissionFormat::default(),
+            callers: Vec::new(),
+            public_url: None,
         }
     }
 

@@ -39,6 +39,22 @@ struct Body<'a> {
 }
 
 impl Problem {
+    /// The answer as HTTP with nothing but the detail as its body, which is what `AuthZEN` asks for.
+    pub(super) fn into_line(self) -> Response<String> {
+        let challenge = self.www_authenticate();
+        let mut response = Response::new(self.detail);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
     /// The answer as HTTP.
     pub(super) fn into_response(self, request_id: &str) -> Response<String> {
         let body = Body {

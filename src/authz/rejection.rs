@@ -27,6 +27,13 @@ pub(super) enum Refusal {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// What must be mended in it; never a value of it.
+    #[error("{0}")]
+    Malformed(&'static str),
+    #[error("this caller may not ask that")]
+    CallerNotAllowed,
+    #[error("`authz.public_url` is not set, so this server does not say where it is")]
+    NoPublicUrl,
     #[error("the request was not answered in time")]
     TimedOut,
     #[error("the revision asked for is none of this database")]
@@ -53,6 +60,9 @@ impl Refusal {
             Self::Body(BodyError::TooLarge(_)) => "body_too_large",
             Self::Body(BodyError::TooSlow) => "body_too_slow",
             Self::Body(BodyError::Broken) => "bad_request",
+            Self::Malformed(_) => "request_malformed",
+            Self::CallerNotAllowed => "caller_not_allowed",
+            Self::NoPublicUrl => "no_public_url",
             Self::TimedOut => "timed_out",
             Self::RevisionUnknown => "revision_unknown",
             Self::RevisionNotReached => "revision_not_reached",
@@ -74,8 +84,9 @@ impl Refusal {
             | Self::TimedOut
             | Self::RevisionNotReached => (StatusCode::SERVICE_UNAVAILABLE, Challenge::None),
             Self::Token(_) => (StatusCode::UNAUTHORIZED, Challenge::Error("invalid_token")),
-            Self::Denied(_) => (StatusCode::FORBIDDEN, Challenge::None),
-            Self::NotFound => (StatusCode::NOT_FOUND, Challenge::None),
+            Self::Denied(_) | Self::CallerNotAllowed => (StatusCode::FORBIDDEN, Challenge::None),
+            Self::NotFound | Self::NoPublicUrl => (StatusCode::NOT_FOUND, Challenge::None),
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, Challenge::None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Challenge::None),
             Self::Body(BodyError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, Challenge::None),
             Self::Body(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, Challenge::None),
@@ -193,6 +204,19 @@ mod tests {
                 "revision_not_reached",
                 Challenge::None,
             ),
+            (
+                Refusal::Malformed("x"),
+                400,
+                "request_malformed",
+                Challenge::None,
+            ),
+            (
+                Refusal::CallerNotAllowed,
+                403,
+                "caller_not_allowed",
+                Challenge::None,
+            ),
+            (Refusal::NoPublicUrl, 404, "no_public_url", Challenge::None),
             (Refusal::NotFound, 404, "not_found", Challenge::None),
             (
                 Refusal::MethodNotAllowed,

@@ -7,6 +7,7 @@ use url::Url;
 use super::{
     Auth0, Authz, Config, ConfigError, Database, DirectoryMode, EmailMatch, Guard, History, Http,
     Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, Tls,
+    callers::callers,
     layers::Layers,
 };
 
@@ -176,6 +177,13 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
     )?;
     let max_stale = from.duration("authz.max_stale", Duration::ZERO)?;
     let max_token_age = from.optional_duration("authz.max_token_age", SECOND)?;
+    let permission_format = from.parsed(
+        "authz.permission_format",
+        "{action} and {resource type}, each once, with a sign between them that is no part of a name, and nothing behind them, \
+         such as {action}:{resource type}",
+    )?;
+    let callers = callers(from)?;
+    let public_url = public_url(from)?;
 
     let mut missing = Missing::new();
     if audience.is_empty() {
@@ -197,6 +205,9 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
         directory,
         max_stale,
         max_token_age,
+        permission_format,
+        callers,
+        public_url,
     }))
 }
 
@@ -211,6 +222,15 @@ fn tls(from: &Layers) -> Result<Option<Tls>, ConfigError> {
         (None, Some(_)) => Err(from.bad(KEYS[0], "a PEM file, since http.tls.key is set")),
         (Some(_), None) => Err(from.bad(KEYS[1], "a PEM file, since http.tls.certificate is set")),
     }
+}
+
+/// Kept as it was written: whoever discovers the server compares it with the address it asked.
+fn public_url(from: &Layers) -> Result<Option<String>, ConfigError> {
+    let url = from.url("authz.public_url")?;
+    if url.is_some_and(|url| url.scheme() != "https") {
+        return Err(from.bad("authz.public_url", "an https:// URL"));
+    }
+    from.text("authz.public_url")
 }
 
 fn filter(from: &Layers) -> Result<String, ConfigError> {

@@ -361,6 +361,31 @@ fn a_bad_value_is_refused_with_key_origin_and_what_fits() {
             &["`authz.audience`", "a list"],
         ),
         (
+            "[authz]\npermission_format = '{action}{resource type}'\n",
+            &[],
+            &["`authz.permission_format`", "{action}:{resource type}"],
+        ),
+        (
+            "[authz]\npublic_url = 'http://localhost'\n",
+            &[],
+            &["`authz.public_url`", "https"],
+        ),
+        (
+            "[authz]\npublic_url = 'https://a.example/?x'\n",
+            &[],
+            &["`authz.public_url`"],
+        ),
+        (
+            "[authz]\ncallers = ['app']\n",
+            &[],
+            &["`authz.callers`", "client_id and api_key_sha256"],
+        ),
+        (
+            "",
+            &[("ROSTER__AUTHZ__CALLERS", "app")],
+            &["ROSTER__AUTHZ__CALLERS", "in the configuration file"],
+        ),
+        (
             "",
             &[("RUST_LOG", "roster=loud")],
             &["`log.filter` from the variable RUST_LOG"],
@@ -379,6 +404,44 @@ fn a_bad_value_is_refused_with_key_origin_and_what_fits() {
                 "{file:?} {pairs:?} gave {error:?}, expected {part:?}"
             );
         }
+    }
+}
+
+#[test]
+fn callers_are_tables_with_one_credential_and_known_rights() {
+    let authz = "[authz]\nissuer = 'https://i.example/'\naudience = ['api']\n";
+    let key = "ab".repeat(32);
+    let file = format!(
+        "{authz}[[authz.callers]]\nclient_id = 'app'\nmay = ['search', 'evaluate']\n\
+         [[authz.callers]]\napi_key_sha256 = '{key}'\nmay = ['evaluate']\n"
+    );
+    let config = load(&file, &[]);
+    let callers = &config.authz().expect("set").callers;
+    let expected = [
+        (Credential::ClientId("app".to_owned()), true, true),
+        (Credential::ApiKeySha256([0xab; 32]), true, false),
+    ];
+    let read = callers
+        .iter()
+        .map(|c| (c.credential.clone(), c.evaluate, c.search));
+    assert_eq!(read.collect::<Vec<_>>(), expected);
+
+    let bad = [
+        "client_id = 'app'".to_owned(),
+        "client_id = 'app'\nmay = []".to_owned(),
+        "client_id = 'app'\nmay = ['everything']".to_owned(),
+        "client_id = ''\nmay = ['search']".to_owned(),
+        "client_id = 'app'\nmay = ['search']\nmight = true".to_owned(),
+        "may = ['search']".to_owned(),
+        format!("client_id = 'app'\napi_key_sha256 = '{key}'\nmay = ['search']"),
+        "api_key_sha256 = 'hunter2'\nmay = ['search']".to_owned(),
+        format!("api_key_sha256 = '{}'\nmay = ['search']", "ü".repeat(32)),
+        "client_id = 'app'\nmay = ['search']\n[[authz.callers]]\nclient_id = 'app'\nmay = ['evaluate']".to_owned(),
+    ];
+    for entry in bad {
+        let error = refused(&format!("{authz}[[authz.callers]]\n{entry}\n"), &[]);
+        assert!(error.contains("`authz.callers`"), "{entry}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 

@@ -11,6 +11,7 @@
 //! that is [`Found::Conflict`], as is an address that several rows share.
 
 mod feed;
+pub mod search;
 mod snapshot;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
@@ -230,11 +231,15 @@ async fn query<T>(
         let statement = session.prepare_cached(sql).await?;
         Ok(read(&session.query(&statement, parameters).await?))
     });
-    asked.await.map_err(|error| match error {
+    asked.await.map_err(failed)
+}
+
+fn failed(error: DbError) -> DirectoryError {
+    match error {
         DbError::Pool(error) => DirectoryError::Connection(error),
         DbError::Sql(error) => DirectoryError::Query(error),
         _ => DirectoryError::TimedOut,
-    })
+    }
 }
 
 /// [`FIND`] yields one row at least, for the revision, and a second one only if two users match.

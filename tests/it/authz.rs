@@ -1,5 +1,6 @@
 //! An application asks who the bearer of a token is. The answer is Postgres's, and it is of now.
 
+mod authzen;
 mod certificates;
 mod differently;
 mod explained;

@@ -142,6 +142,21 @@ fn the_settings_of_the_readme_are_accepted() {
     config.authz().expect("an audience");
 }
 
+#[test]
+fn the_callers_of_the_readme_are_accepted() {
+    let shown = blocks("toml").concat();
+    let file = shown.replace("9f86d0…", &"9f86d081".repeat(8));
+    assert!(file.contains("[[authz.callers]]"));
+    let settings = [
+        ("ROSTER__AUTHZ__ISSUER", "https://tenant.example/"),
+        ("ROSTER__AUTHZ__AUDIENCE", "https://api.example.com"),
+    ];
+    let variables = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = config::Config::load_from(Some(&file), &variables.into()).expect("its callers");
+    let callers = &config.authz().expect("all of it").callers;
+    assert!(callers.len() == 1 && callers[0].evaluate && callers[0].search);
+}
+
 #[tokio::test]
 async fn the_control_face_is_as_the_readme_says() {
     let tenant = Tenant::start(roster::emulator::Options::default()).await;

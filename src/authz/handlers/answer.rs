@@ -19,11 +19,23 @@ use crate::authz::{Authz, rejection::Refusal};
 /// From the end of a request to its answer. Each wait inside has a shorter deadline of its own; this bounds their sum.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Counts, logs and writes what `work` ends in, after [`DEADLINE`] at the latest.
+/// Counts, logs and writes what `work` ends in, after [`DEADLINE`] at the latest. A refusal is a problem.
 pub(super) async fn answer(
     authz: &Authz,
     endpoint: &'static str,
     headers: &HeaderMap,
+    work: impl Future<Output = Result<Response<String>, Refusal>>,
+) -> Response<String> {
+    let problem = |refusal: &Refusal, id: &str| refusal.problem().into_response(id);
+    answer_as(authz, endpoint, headers, problem, work).await
+}
+
+/// As [`answer`], with refusals in another form.
+pub(super) async fn answer_as(
+    authz: &Authz,
+    endpoint: &'static str,
+    headers: &HeaderMap,
+    refused: impl Fn(&Refusal, &str) -> Response<String>,
     work: impl Future<Output = Result<Response<String>, Refusal>>,
 ) -> Response<String> {
     let started = Instant::now();
@@ -36,10 +48,15 @@ pub(super) async fn answer(
         Ok(response) => response,
         Err(refusal) => {
             log(endpoint, &request_id, headers, &refusal);
-            refusal.problem().into_response(&request_id)
+            refused(&refusal, &request_id)
         }
     };
-    private(response, &request_id)
+    let mut response = private(response, &request_id);
+    if let Some(sent) = headers.get("x-request-id") {
+        // Unchanged, also where it is not fit for the log.
+        response.headers_mut().insert("x-request-id", sent.clone());
+    }
+    response
 }
 
 fn log(endpoint: &str, request_id: &str, headers: &HeaderMap, refusal: &Refusal) {
@@ -75,7 +92,7 @@ fn fingerprint(headers: &HeaderMap) -> String {
         .collect()
 }
 
-/// The caller's `X-Request-ID`, if it is fit to be logged and sent back; else a new one.
+/// The caller's `X-Request-ID`, if it is fit to be logged; else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     headers
         .get("x-request-id")

@@ -60,6 +60,13 @@ impl Server {
         server
     }
 
+    /// Over a database that was made for the story, with other settings than the usual ones.
+    pub(crate) async fn over(database: Database, set: impl FnOnce(&mut Settings)) -> Self {
+        let server = Self::with(database, |settings, _| set(settings)).await;
+        server.ready().await;
+        server
+    }
+
     /// On this database, with other settings or ways to it.
     pub(crate) async fn with(
         database: Database,
@@ -206,6 +213,11 @@ pub(crate) async fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
+    answer(request).await
+}
+
+/// Sends a request and reads the answer: as JSON if it is that, else as text.
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.expect("a body");
