@@ -3,8 +3,9 @@
 #
 # Needed: a PostgreSQL server (14 or later; it is only run privately, in a temporary directory), a C compiler, curl.
 # --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator; PgBouncer, to stand
-# between Roster and its database; libfaketime, for clocks that jump. Node.js is no tool of these: where there is none or an
-# old one, the tests fetch one below target/.
+# between Roster and its database; libfaketime, for clocks that jump; nginx, Caddy and HAProxy (with Lua), to ask Roster whom to
+# let through. The tests run these privately; the services that come with their packages are switched off again. Node.js is no
+# tool of these: where there is none or an old one, the tests fetch one below target/.
 # Rust is not installed, only asked for. What is there is left alone. Needs root or sudo when something is missing.
 # --check installs nothing: it lists what is missing and fails if anything is.
 set -euo pipefail
@@ -56,6 +57,10 @@ have_python() {
 
 have_pgbouncer() { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 
+have_nginx() { have nginx || [ -x /usr/sbin/nginx ]; }
+
+have_haproxy() { have haproxy || [ -x /usr/sbin/haproxy ]; }
+
 # The places that tests/it/support/clock.rs looks into.
 have_faketime() {
     local library
@@ -85,6 +90,9 @@ have curl || missing+=(curl)
 [ $tests = no ] || have_python || missing+=(python)
 [ $tests = no ] || have_pgbouncer || missing+=(pgbouncer)
 [ $tests = no ] || have_faketime || missing+=(faketime)
+[ $tests = no ] || have_nginx || missing+=(nginx)
+[ $tests = no ] || have caddy || missing+=(caddy)
+[ $tests = no ] || have_haproxy || missing+=(haproxy)
 
 if [ $check = yes ]; then
     have cargo || missing+=(cargo)
@@ -174,6 +182,17 @@ for tool in "${missing[@]}"; do
 done
 say "installing with $manager: ${packages[*]}"
 install "${packages[@]}" >&2
+
+# Debian starts what it installs.
+for tool in "${missing[@]}"; do
+    case $tool in
+    nginx | caddy | haproxy)
+        if have systemctl && systemctl is-active --quiet "$tool"; then
+            as_root systemctl disable --now --quiet "$tool"
+        fi
+        ;;
+    esac
+done
 
 if ! have_postgres; then
     say "the PostgreSQL that $manager installs is older than $oldest_postgres."

@@ -2,8 +2,13 @@
 
 mod answer;
 mod authzen;
+mod check;
+mod forward;
+mod hook;
+mod identity;
 mod me;
 mod probes;
+mod required;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -13,8 +18,9 @@ use warp::{
     http::{HeaderValue, Response, header},
 };
 
+use self::forward::Door;
 use super::{Authz, rejection::Refusal};
-use crate::http::first_of;
+use crate::http::{MAX_BODY, body, first_of};
 
 /// Every endpoint, and an answer for everything else.
 pub fn routes(
@@ -30,12 +36,39 @@ pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let read = warp::get().or(warp::head()).unify();
 
+    // What is asked about a user: the server, the headers, the query.
+    let asked = state.clone().and(warp::header::headers_cloned()).and(query);
+
     let me = warp::path!("v1" / "me")
         .and(read)
-        .and(state.clone())
-        .and(warp::header::headers_cloned())
-        .and(query)
+        .and(asked.clone())
         .then(me::me);
+    let check = warp::path!("v1" / "check")
+        .and(read)
+        .and(asked.clone())
+        .then(check::check);
+    let nginx = warp::path!("auth" / "nginx" / ..)
+        .and(warp::path::full())
+        .and(asked.clone())
+        .then(forward::nginx);
+    let whole = |door| warp::any().map(move || door).and(asked.clone());
+    let traefik = warp::path!("auth" / "traefik")
+        .and(read)
+        .and(whole(Door::Traefik))
+        .then(forward::whole);
+    let caddy = warp::path!("auth" / "caddy")
+        .and(read)
+        .and(whole(Door::Caddy))
+        .then(forward::whole);
+    let envoy = warp::path!("auth" / "envoy" / ..)
+        .and(warp::path::full())
+        .and(asked.clone())
+        .then(forward::envoy);
+    let hasura = warp::path!("auth" / "hasura")
+        .and(warp::method())
+        .and(asked.clone())
+        .and(body(MAX_BODY))
+        .then(forward::hasura);
     let livez = warp::path!("livez").and(read).map(probes::livez);
     let readyz = warp::path!("readyz")
         .and(read)
@@ -48,6 +81,12 @@ pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
 
     first_of([
         me.boxed(),
+        check.boxed(),
+        nginx.boxed(),
+        traefik.boxed(),
+        caddy.boxed(),
+        envoy.boxed(),
+        hasura.boxed(),
         livez.boxed(),
         readyz.boxed(),
         metrics.boxed(),

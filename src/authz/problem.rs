@@ -1,10 +1,19 @@
 //! Problem details: the body of every answer that is not a success (RFC 9457), with a stable `code`.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use warp::http::{HeaderValue, Response, StatusCode, header};
 
 /// The realm of every challenge.
 const REALM: &str = "roster";
+
+/// The error of RFC 6750 for a good token whose user may not.
+pub(super) const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+
+/// What a permission, an address or a role must not bring into a header: it is percent-encoded there. The comma, since
+/// some readers take it for the beginning of another value.
+pub(super) const NOT_PLAIN: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'%').add(b',').add(b'\\');
 
 /// An answer that says what went wrong, for the caller's eyes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +23,13 @@ pub(super) struct Problem {
     pub(super) code: &'static str,
     /// For people. Never a token, an address or the text of an error from below.
     pub(super) detail: String,
+    /// Permissions that would have let the request through.
+    pub(super) missing: Option<Vec<String>>,
     pub(super) challenge: Challenge,
 }
 
 /// What `WWW-Authenticate` says (RFC 6750 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// No such header: sending another token would not help.
     None,
@@ -26,6 +37,8 @@ pub(super) enum Challenge {
     Bare,
     /// With `error` and the detail as its description.
     Error(&'static str),
+    /// [`INSUFFICIENT_SCOPE`] and what is required, so that the client may ask for a token with it.
+    Scope(Vec<String>),
 }
 
 #[derive(Serialize)]
@@ -35,6 +48,8 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<&'a [String]>,
     request_id: &'a str,
 }
 
@@ -64,6 +79,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
+            missing: self.missing.as_deref(),
             request_id,
         };
         let body = serde_json::to_string(&body).expect("strings and numbers always serialize");
@@ -81,13 +97,24 @@ impl Problem {
     }
 
     fn www_authenticate(&self) -> Option<HeaderValue> {
-        let value = match self.challenge {
+        let value = match &self.challenge {
             Challenge::None => return None,
             Challenge::Bare => format!("Bearer realm=\"{REALM}\""),
             Challenge::Error(error) => format!(
                 "Bearer realm=\"{REALM}\", error=\"{error}\", error_description=\"{}\"",
                 description(&self.detail)
             ),
+            Challenge::Scope(required) => {
+                let required: Vec<String> = required
+                    .iter()
+                    .map(|each| utf8_percent_encode(each, NOT_PLAIN).to_string())
+                    .collect();
+                format!(
+                    "Bearer realm=\"{REALM}\", error=\"{INSUFFICIENT_SCOPE}\", error_description=\"{}\", scope=\"{}\"",
+                    description(&self.detail),
+                    required.join(" ")
+                )
+            }
         };
         HeaderValue::try_from(value).ok()
     }
@@ -113,6 +140,7 @@ mod tests {
             status: StatusCode::UNAUTHORIZED,
             code: "token_expired",
             detail: "the token \"x\" has expired\n".into(),
+            missing: None,
             challenge,
         }
     }
@@ -147,6 +175,12 @@ mod tests {
         assert_eq!(
             header(Challenge::Error("invalid_token")).unwrap(),
             "Bearer realm=\"roster\", error=\"invalid_token\", error_description=\"the token 'x' has expired?\""
+        );
+        let required = vec!["read:songs".to_owned(), "a \"b\", \u{e9}".to_owned()];
+        let scope = header(Challenge::Scope(required)).unwrap();
+        assert!(
+            scope.ends_with(", scope=\"read:songs a%20%22b%22%2C%20%C3%A9\""),
+            "{scope}"
         );
     }
 }

@@ -7,7 +7,7 @@ use warp::{
 
 use super::{
     decision::Denial,
-    problem::{Challenge, Problem},
+    problem::{Challenge, INSUFFICIENT_SCOPE, Problem},
     token::TokenError,
 };
 use crate::{db::directory::DirectoryError, http::BodyError};
@@ -23,6 +23,14 @@ pub(super) enum Refusal {
     Token(#[from] TokenError),
     #[error(transparent)]
     Denied(#[from] Denial),
+    #[error("the user lacks a permission")]
+    InsufficientScope {
+        /// Everything that was asked for.
+        required: Vec<String>,
+        missing: Vec<String>,
+    },
+    #[error("the user has no role")]
+    RoleMissing,
     #[error("the directory did not answer")]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
@@ -56,6 +64,8 @@ impl Refusal {
             Self::InvalidRequest(_) => "invalid_request",
             Self::Token(error) => error.code(),
             Self::Denied(denial) => denial.code(),
+            Self::InsufficientScope { .. } => INSUFFICIENT_SCOPE,
+            Self::RoleMissing => "role_missing",
             Self::Directory(_) => "database_unavailable",
             Self::Body(BodyError::TooLarge(_)) => "body_too_large",
             Self::Body(BodyError::TooSlow) => "body_too_slow",
@@ -84,7 +94,12 @@ impl Refusal {
             | Self::TimedOut
             | Self::RevisionNotReached => (StatusCode::SERVICE_UNAVAILABLE, Challenge::None),
             Self::Token(_) => (StatusCode::UNAUTHORIZED, Challenge::Error("invalid_token")),
-            Self::Denied(_) | Self::CallerNotAllowed => (StatusCode::FORBIDDEN, Challenge::None),
+            Self::InsufficientScope { required, .. } => {
+                (StatusCode::FORBIDDEN, Challenge::Scope(required.clone()))
+            }
+            Self::Denied(_) | Self::CallerNotAllowed | Self::RoleMissing => {
+                (StatusCode::FORBIDDEN, Challenge::None)
+            }
             Self::NotFound | Self::NoPublicUrl => (StatusCode::NOT_FOUND, Challenge::None),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, Challenge::None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Challenge::None),
@@ -94,10 +109,15 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, Challenge::None)
             }
         };
+        let missing = match self {
+            Self::InsufficientScope { missing, .. } => Some(missing.clone()),
+            _ => None,
+        };
         Problem {
             status,
             code: self.code(),
             detail: self.to_string(),
+            missing,
             challenge,
         }
     }
@@ -167,6 +187,16 @@ mod tests {
                 "identity_conflict",
                 Challenge::None,
             ),
+            (
+                Refusal::InsufficientScope {
+                    required: vec!["a".into(), "b".into()],
+                    missing: vec!["b".into()],
+                },
+                403,
+                "insufficient_scope",
+                Challenge::Scope(vec!["a".into(), "b".into()]),
+            ),
+            (Refusal::RoleMissing, 403, "role_missing", Challenge::None),
             (
                 DirectoryError::TimedOut.into(),
                 503,

@@ -60,7 +60,12 @@ impl Verified {
     }
 
     /// What the token says, if it was verified with the keys of `generation` and is good `now`.
-    pub(super) fn get(&self, digest: &Digest, generation: u64, now: Timestamp) -> Option<Arc<Claims>> {
+    pub(super) fn get(
+        &self,
+        digest: &Digest,
+        generation: u64,
+        now: Timestamp,
+    ) -> Option<Arc<Claims>> {
         let set = self.set(digest).read();
         let set = set.unwrap_or_else(PoisonError::into_inner);
         let entry = set.iter().find(|entry| entry.digest == *digest)?;

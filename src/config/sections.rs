@@ -7,8 +7,7 @@ use url::Url;
 use super::{
     Auth0, Authz, Config, ConfigError, Database, DirectoryMode, EmailMatch, Guard, History, Http,
     Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, Tls,
-    callers::callers,
-    layers::Layers,
+    callers::callers, layers::Layers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

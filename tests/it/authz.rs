@@ -2,9 +2,11 @@
 
 mod authzen;
 mod certificates;
+mod check;
 mod differently;
 mod explained;
 mod faults;
+mod forward;
 mod matching;
 mod memory;
 mod modes;

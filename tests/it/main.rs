@@ -29,6 +29,7 @@ mod model;
 mod persons;
 mod plan;
 mod poolers;
+mod proxies;
 mod reactors;
 mod readme;
 mod restarts;

@@ -1,10 +1,15 @@
 //! What the README says is tried: its commands parse, its SQL runs, its keys and codes exist.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Stdio};
 
 use roster::{cli, config};
+use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::support::world::{Tenant, World};
+use crate::support::{
+    authz::Server,
+    packages,
+    world::{Tenant, World},
+};
 
 const README: &str = include_str!("../../README.md");
 
@@ -193,4 +198,90 @@ async fn the_control_face_is_as_the_readme_says() {
         seen += 1;
     }
     assert!(seen >= 9, "{seen} calls are shown");
+}
+
+/// What a program prints that reads its source from its input.
+async fn printed(program: &mut Command, source: &str, server: &Server, token: &str) -> String {
+    let mut child = program
+        .env("ROSTER", &server.url)
+        .env("TOKEN", token)
+        .env("no_proxy", "127.0.0.1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(source.as_bytes()).await.expect("a reader");
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("an end");
+    assert!(output.status.success(), "{source}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn the_examples_for_applications_run_as_they_stand() {
+    let server = Server::start().await;
+    server
+        .run(
+            "insert into public.role_permissions values ('Artist', 'read:songs');
+             insert into public.users (id, email) values (1, 'ada@example.com')",
+        )
+        .await;
+    server.fold().await;
+    server.link("auth0|ada", 1).await;
+    server.answers("auth0|ada").await;
+    let token = server.issuer.token("auth0|ada");
+    let node = packages::node().await.expect("Node");
+    let shell = blocks("sh");
+    let asks = |block: &&&str| block.contains("$ROSTER");
+    let run = async || {
+        let mut printed_by_all = Vec::new();
+        for block in shell.iter().filter(asks) {
+            let mut bash = Command::new("bash");
+            printed_by_all.push(printed(bash.args(["-eu"]), block, &server, &token).await);
+        }
+        for block in blocks("js") {
+            let mut program = Command::new(&node.program);
+            let program = program.args(["--input-type=module", "-"]);
+            printed_by_all.push(printed(program, block, &server, &token).await);
+        }
+        for block in blocks("python") {
+            let mut program = Command::new("python3");
+            printed_by_all.push(printed(program.arg("-"), block, &server, &token).await);
+        }
+        printed_by_all
+    };
+    let before = run().await;
+    assert!(before.len() >= 3, "curl, Node and Python");
+    for printed in before {
+        assert!(printed.contains("ada@example.com"), "{printed}");
+        assert!(printed.contains("insufficient_scope"), "{printed}");
+        assert!(printed.contains("edit:songs"), "{printed}");
+    }
+    server
+        .run("insert into public.role_permissions values ('Artist', 'edit:songs')")
+        .await;
+    for printed in run().await {
+        assert!(printed.contains("edit:songs") || printed.contains("may edit"));
+        assert!(!printed.contains("insufficient_scope"), "{printed}");
+    }
+}
+
+#[test]
+fn every_configuration_of_the_readme_is_shipped() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxies");
+    let (_, section) = README.split_once("### Behind a proxy").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("an end");
+    let mut shipped = 0;
+    for file in std::fs::read_dir(folder).expect("a folder") {
+        let name = file
+            .expect("a file")
+            .file_name()
+            .into_string()
+            .expect("UTF-8");
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+        shipped += 1;
+    }
+    assert_eq!(shipped, 7);
 }

@@ -102,6 +102,15 @@ impl Server {
         row.get(0)
     }
 
+    /// Its issuer's keys cannot be had.
+    pub(crate) async fn without_keys() -> Self {
+        Self::over(Database::migrated().await, |settings| {
+            // A port that nobody listens on.
+            settings.jwks_url = "http://127.0.0.1:1/jwks".parse().expect("an address");
+        })
+        .await
+    }
+
     pub(crate) async fn run(&self, sql: &str) {
         self.sql.batch_execute(sql).await.expect(sql);
     }
@@ -131,6 +140,13 @@ impl Server {
              from roster.mirror m join public.users u on u.id::text = m.user_key where u.id = {key}"
         ))
         .await;
+    }
+
+    /// Waits until it answers: on a busy machine its first sessions with the database take their time.
+    pub(crate) async fn answers(&self, subject: &str) {
+        let token = self.issuer.token(subject);
+        let what = "the server answers";
+        eventually(what, async || self.me(&token).await.status == 200).await;
     }
 
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
