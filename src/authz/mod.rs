@@ -235,10 +235,10 @@ impl Authz {
         let (digest, now) = (Digest::of(token), Timestamp::now());
         // Asked before the key: should the issuer list others meanwhile, the entry is of a past generation.
         let generation = self.keys.generation();
-        if let Some(generation) = generation {
-            if let Some(claims) = self.verified.get(&digest, generation, now) {
-                return Ok(claims);
-            }
+        if let Some(generation) = generation
+            && let Some(claims) = self.verified.get(&digest, generation, now)
+        {
+            return Ok(claims);
         }
         let presented = token::read(token, &self.settings, now)?;
         let key = self.keys.key(presented.kid()).await?;

@@ -146,7 +146,7 @@ enum Command {
         #[arg(long, value_name = "JWT", conflicts_with_all = ["who", "permission"])]
         token: Option<String>,
         /// The issuer's keys, saved from its jwks.json; without them the signature is not checked
-        #[arg(long, value_name = "FILE", requires = "token")]
+        #[arg(long, value_name = "FILE", requires = "token", conflicts_with_all = ["who", "permission"])]
         jwks: Option<PathBuf>,
         /// Say why this permission is granted or denied, and which grant is missing
         #[arg(long, value_name = "PERMISSION")]

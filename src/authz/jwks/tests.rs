@@ -162,7 +162,7 @@ async fn an_answer_that_does_not_end_is_not_waited_for_or_kept() {
         let url = format!("http://{}/jwks", listener.local_addr().unwrap());
         tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
-            socket.read(&mut [0; 1024]).await.unwrap();
+            assert_ne!(socket.read(&mut [0; 1024]).await.unwrap(), 0);
             let mut text = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
             while socket.write_all(&text).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(pause)).await;

@@ -112,7 +112,10 @@ async fn what_cannot_be_asked_is_exit_code_4() {
             vec!["--token", &token, "ada@example.com"],
             "cannot be used with",
         ),
-        (vec!["--jwks", no_keys, "ada@example.com"], "--token"),
+        (
+            vec!["--jwks", no_keys, "ada@example.com"],
+            "cannot be used with",
+        ),
         (vec![], "required"),
     ] {
         let (code, _, told) = explain(&issuer, &words, "");

@@ -59,7 +59,7 @@ impl Serving {
     where
         F: Filter<Extract = (R,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
         F::Future: Send,
-        R: Reply,
+        R: Reply + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");

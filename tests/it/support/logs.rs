@@ -5,13 +5,19 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Everything the test's own thread logs while this lives; a story's tasks all run on it.
 pub(crate) struct Logs {
     lines: Lines,
     _guard: DefaultGuard,
+    /// With one subscriber alone, the first thread to meet a log line, of whatever test, decides for all whether it is wanted.
+    /// With a second one they are asked themselves.
+    _second: Dispatch,
 }
 
 #[derive(Clone, Default)]
@@ -28,6 +34,7 @@ impl Logs {
         Self {
             lines,
             _guard: tracing::subscriber::set_default(subscriber),
+            _second: Dispatch::new(NoSubscriber::new()),
         }
     }
 
