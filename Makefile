@@ -1,6 +1,6 @@
 # make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server
 # make test    formatting, lints and every test
-# make bench   measure against a bare database and the peers' figures; BUILD=1 times builds from nothing as well
+# make bench   measure against a bare database and what others would use; BUILD=1 times builds from nothing as well
 # make storm   changes and faults at random until N seeds (20) from SEED (1) have ended well
 # make lint    formatting and lints alone
 # make tools   install what these need and is missing; the others do it first
@@ -22,6 +22,8 @@ test: TOOLS = --tests
 test: lint
 	$(CARGO) test --locked
 
+# Servers written for Node.js and Python are measured beside Roster's.
+bench: TOOLS = --tests
 bench: tools
 	rm -rf $(BENCHED)
 	BUILD=$(BUILD) $(CARGO) bench --locked --bench '*'

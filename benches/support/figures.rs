@@ -52,40 +52,47 @@ pub(crate) fn thousands(number: f64) -> String {
 }
 
 /// What was measured, as a Markdown table that also reads as plain text.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    title: String,
-    rows: Vec<[String; 3]>,
+#[derive(Debug)]
+pub(crate) struct Report<const COLUMNS: usize = 3> {
+    header: [String; COLUMNS],
+    rows: Vec<[String; COLUMNS]>,
 }
 
 impl Report {
     pub(crate) fn new(title: &str) -> Self {
-        Self {
-            title: title.to_owned(),
-            rows: Vec::new(),
-        }
+        Self::of([title, "measured", "beside"])
     }
 
     /// A figure, and what it is to be compared with; an empty text where there is nothing.
     pub(crate) fn row(&mut self, what: &str, figure: impl Into<String>, beside: impl Into<String>) {
-        self.rows
-            .push([what.to_owned(), figure.into(), beside.into()]);
+        self.cells([what.to_owned(), figure.into(), beside.into()]);
+    }
+}
+
+impl<const COLUMNS: usize> Report<COLUMNS> {
+    pub(crate) fn of(header: [&str; COLUMNS]) -> Self {
+        Self {
+            header: header.map(str::to_owned),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn cells(&mut self, row: [String; COLUMNS]) {
+        self.rows.push(row);
     }
 
     /// Prints the table on stdout, and keeps it as `bench/<name>.md` where cargo lets benches keep files, so that `make bench`
     /// can show all of them together.
     pub(crate) fn print(&self, name: &str) -> Result<()> {
-        let header = [self.title.as_str(), "measured", "beside"];
         let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].as_str());
+            let cells = self.rows.iter().chain([&self.header]);
             cells
-                .chain([header[column]])
-                .map(|cell| cell.chars().count())
+                .map(|row| row[column].chars().count())
                 .max()
                 .unwrap_or(0)
         };
-        let widths = [width(0), width(1), width(2)];
-        let line = |cells: [&str; 3]| {
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
+        let line = |cells: &[String; COLUMNS]| {
             let padded: Vec<String> = cells
                 .iter()
                 .zip(widths)
@@ -94,9 +101,9 @@ impl Report {
             format!("| {} |\n", padded.join(" | "))
         };
         let rules = widths.map(|width| "-".repeat(width));
-        let mut table = line(header) + &line(rules.each_ref().map(String::as_str));
+        let mut table = line(&self.header) + &line(&rules);
         for row in &self.rows {
-            table += &line(row.each_ref().map(String::as_str));
+            table += &line(row);
         }
         println!("\n{table}");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");

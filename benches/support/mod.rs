@@ -9,9 +9,16 @@
     reason = "each bench is a program of its own and uses a part of this"
 )]
 
+pub(crate) mod contestants;
 pub(crate) mod database;
 pub(crate) mod figures;
+pub(crate) mod load;
 pub(crate) mod processes;
+
+#[path = "../../tests/it/support/issuer.rs"]
+pub(crate) mod issuer;
+#[path = "../../tests/it/support/packages.rs"]
+pub(crate) mod packages;
 
 /// How often each variant is measured; `ROUNDS=1` is enough to see whether a bench runs.
 pub(crate) fn rounds() -> usize {

