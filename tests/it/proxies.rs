@@ -42,7 +42,7 @@ const IDENTITY: [&str; 4] = [
 
 impl Stage {
     async fn set() -> Self {
-        let roster = Server::start().await;
+        let roster = Server::reading_through().await;
         roster
             .run(
                 "insert into public.role_permissions values ('Lead Artist', 'read:songs');

@@ -37,7 +37,7 @@ async fn a_user_with_all_permissions_passes_and_one_without_is_told_which_are_mi
         "{challenge}"
     );
 
-    server.run("delete from public.user_permissions").await;
+    server.commit("delete from public.user_permissions").await;
     let answer = check("?permission=art:sell").await;
     assert_eq!(answer.refusal(), (403, "insufficient_scope"));
 }
@@ -74,7 +74,7 @@ async fn who_is_refused_a_look_is_refused_a_check() {
     assert_eq!(check(&stranger).await, (401, json!("issuer_mismatch")));
     let nobody = server.issuer.token("auth0|nobody");
     assert_eq!(check(&nobody).await, (403, json!("user_not_provisioned")));
-    server.run("update public.users set blocked = true").await;
+    server.commit("update public.users set blocked = true").await;
     let ada = server.issuer.token("auth0|ada");
     assert_eq!(check(&ada).await, (403, json!("user_blocked")));
 }

@@ -57,7 +57,7 @@ fn bearer(server: &Server, subject: &str) -> String {
 
 #[tokio::test]
 async fn every_door_lets_a_user_with_the_permissions_through_and_says_who_it_is() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     for door in DOORS {
         for query in [
@@ -83,7 +83,7 @@ async fn every_door_lets_a_user_with_the_permissions_through_and_says_who_it_is(
 
 #[tokio::test]
 async fn every_refusal_says_who_it_is_as_far_as_that_is_known() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     let stranger = bearer(&server, "auth0|stranger");
     for door in DOORS {
@@ -116,7 +116,7 @@ async fn every_refusal_says_who_it_is_as_far_as_that_is_known() {
 
 #[tokio::test]
 async fn what_a_request_says_of_itself_changes_nothing() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let token = bearer(&server, "auth0|ada");
     let hostile = [
         ("authorization", token.as_str()),
@@ -145,7 +145,7 @@ async fn what_a_request_says_of_itself_changes_nothing() {
 
 #[tokio::test]
 async fn values_that_do_not_fit_into_a_header_are_percent_encoded() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     server
         .run(
             "update public.users set email = E'zo\u{eb}\\r\\nX-Roster-Role: Admin@example.com', role = 'Lead, Artist';
@@ -172,7 +172,7 @@ async fn values_that_do_not_fit_into_a_header_are_percent_encoded() {
 
 #[tokio::test]
 async fn nginx_is_told_nothing_but_200_401_and_403() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     let one = [("authorization", ada.as_str())];
     let twice = [one[0], one[0]];
@@ -212,7 +212,7 @@ async fn nginx_is_told_nothing_but_200_401_and_403() {
 
 #[tokio::test]
 async fn without_an_answer_from_postgres_nobody_is_let_through_anywhere() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     let headers = [("authorization", ada.as_str())];
     // Every session of the pool waits, and those who wait for a session do too.
@@ -247,7 +247,7 @@ async fn without_the_issuers_keys_nobody_is_let_through_either() {
 
 #[tokio::test]
 async fn a_door_that_asks_for_what_roster_does_not_know_is_closed() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     let headers = [("authorization", ada.as_str())];
     for door in ["/auth/traefik", "/auth/caddy", "/auth/envoy"] {
@@ -266,7 +266,7 @@ async fn a_door_that_asks_for_what_roster_does_not_know_is_closed() {
 
 #[tokio::test]
 async fn envoy_may_ask_by_any_method_and_with_any_address_behind_its_prefix() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     let headers = [("authorization", ada.as_str())];
     for method in [
@@ -300,7 +300,7 @@ async fn envoy_may_ask_by_any_method_and_with_any_address_behind_its_prefix() {
 
 #[tokio::test]
 async fn hasura_gets_a_session_of_texts_or_a_401() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     let ada = bearer(&server, "auth0|ada");
     let session =
         json!({"X-Hasura-User-Id": "1", "X-Hasura-Role": "Artist", "Cache-Control": "max-age=60"});
@@ -345,7 +345,7 @@ async fn hasura_gets_a_session_of_texts_or_a_401() {
 
 #[tokio::test]
 async fn hasura_is_not_told_of_a_user_without_a_role() {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     server
         .run("alter table public.users alter role drop not null; update public.users set role = null")
         .await;

@@ -63,7 +63,7 @@ async fn while_postgres_does_not_answer_nobody_is_let_through() {
 #[tokio::test]
 async fn while_roster_does_not_answer_nobody_is_let_through() {
     // A port that nobody listens on.
-    let stage = Stage::before(Server::start().await, "127.0.0.1:1").await;
+    let stage = Stage::before(Server::reading_through().await, "127.0.0.1:1").await;
     let ada = format!("Authorization: {}\r\n", stage.ada);
     for (proxy, status) in stage.proxies.iter().zip([500, 502, 403]) {
         for path in ["/songs", "/songs/edit", "/"] {

@@ -17,7 +17,7 @@ fn settings(text: &str, key: &str) -> Vec<String> {
 }
 
 async fn with_ada() -> (Server, String) {
-    let server = Server::start().await.with_ada().await;
+    let server = Server::reading_through().await.with_ada().await;
     server
         .run("insert into public.role_permissions values ('Artist', 'read:songs')")
         .await;

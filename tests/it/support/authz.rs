@@ -60,6 +60,14 @@ impl Server {
         server
     }
 
+    /// One that asks its database each time, so that nothing is answered while that does not answer.
+    pub(crate) async fn reading_through() -> Self {
+        Self::over(Database::migrated().await, |settings| {
+            settings.directory = DirectoryMode::ReadThrough;
+        })
+        .await
+    }
+
     /// Over a database that was made for the story, with other settings than the usual ones.
     pub(crate) async fn over(database: Database, set: impl FnOnce(&mut Settings)) -> Self {
         let server = Self::with(database, |settings, _| set(settings)).await;
@@ -113,6 +121,13 @@ impl Server {
 
     pub(crate) async fn run(&self, sql: &str) {
         self.sql.batch_execute(sql).await.expect(sql);
+    }
+
+    /// As [`Server::run`], and waits until answers are made from that.
+    pub(crate) async fn commit(&self, sql: &str) {
+        self.run(sql).await;
+        // Whoever asks: the server looks at the database before it says that this is nobody.
+        self.me(&self.issuer.token("auth0|whoever")).await;
     }
 
     pub(crate) async fn fold(&self) {

@@ -170,7 +170,7 @@ async fn a_person_with_the_permission_asks_about_anybody() {
     let bob = server.issuer.token("auth0|bob");
     assert_eq!(may(&server, &bob).await, (403, 403));
     server
-        .run("insert into public.user_permissions values ('bob', 'roster:evaluate')")
+        .commit("insert into public.user_permissions values ('bob', 'roster:evaluate')")
         .await;
     assert_eq!(may(&server, &bob).await, (200, 200));
     let nobody = server
@@ -182,7 +182,7 @@ async fn a_person_with_the_permission_asks_about_anybody() {
         .await;
     assert_eq!(nobody.body, json!({ "decision": false }));
     server
-        .run("delete from public.user_permissions where permission = 'roster:evaluate'")
+        .commit("delete from public.user_permissions where permission = 'roster:evaluate'")
         .await;
     assert_eq!(may(&server, &bob).await, (403, 403));
 }
@@ -196,7 +196,7 @@ async fn who_is_no_user_or_blocked_asks_nothing() {
         .await;
     assert_eq!(answer.line(), (403, "this account belongs to no user"));
     server
-        .run("update public.users set blocked = true where id = 'bob'")
+        .commit("update public.users set blocked = true where id = 'bob'")
         .await;
     let bob = server.issuer.token("auth0|bob");
     let answer = server
@@ -209,7 +209,7 @@ async fn who_is_no_user_or_blocked_asks_nothing() {
 async fn who_is_matched_by_a_verified_address_asks_about_that_account() {
     let server = scenario().await;
     // Not folded: the match is not remembered, and nobody else can ask about the account yet.
-    server.run("insert into public.users (id, email, role) values ('carol', 'carol@example.com', 'Reader')").await;
+    server.commit("insert into public.users (id, email, role) values ('carol', 'carol@example.com', 'Reader')").await;
     let carol = server
         .issuer
         .token_of("google-oauth2|c", "carol@example.com", true);

@@ -235,7 +235,7 @@ async fn who_is_unknown_or_blocked_is_denied() {
         );
     }
     server
-        .run("update public.users set blocked = true where id = 'alice'")
+        .commit("update public.users set blocked = true where id = 'alice'")
         .await;
     for id in ["alice", "auth0|alice"] {
         assert!(!server.decision(id, "read", "record-1").await);
@@ -264,7 +264,7 @@ async fn an_id_that_could_mean_two_users_means_nobody() {
     let server = scenario().await;
     // Somebody's key is Alice's account.
     server
-        .run(
+        .commit(
             "insert into public.users (id, email, role) values ('auth0|alice', 'eve@example.com', 'Reader');
              insert into public.user_permissions values ('auth0|alice', 'write:record')",
         )
@@ -278,7 +278,7 @@ async fn an_id_that_could_mean_two_users_means_nobody() {
     }
     // A key of its own account is one user's.
     server
-        .run("delete from public.users where email = 'eve@example.com'")
+        .commit("delete from public.users where email = 'eve@example.com'")
         .await;
     server.fold().await;
     assert!(server.decision("auth0|alice", "write", "record-1").await);
@@ -288,7 +288,7 @@ async fn an_id_that_could_mean_two_users_means_nobody() {
 async fn a_view_that_shows_a_key_twice_means_nobody_by_it() {
     let server = scenario().await;
     server
-        .run(
+        .commit(
             "create or replace view roster.desired_users as
              select u.id as user_key, u.email, u.name, u.role, array['read:record'] as permissions,
                 u.blocked, u.auth0_user_id, '{}'::jsonb as app_metadata, '{}'::jsonb as user_metadata
@@ -334,7 +334,7 @@ async fn the_permission_format_is_the_operators() {
     .await;
     assert!(!server.decision("bob", "read", "record-1").await);
     server
-        .run("insert into public.user_permissions values ('bob', 'record.read'), ('bob', 'record.write:record-2')")
+        .commit("insert into public.user_permissions values ('bob', 'record.read'), ('bob', 'record.write:record-2')")
         .await;
     assert!(server.decision("bob", "read", "record-1").await);
     assert!(server.decision("bob", "write", "record-2").await);
@@ -351,11 +351,11 @@ async fn every_commit_is_in_the_next_decision() {
     let server = scenario().await;
     for _ in 0..20 {
         server
-            .run("insert into public.user_permissions values ('bob', 'write:record:record-1')")
+            .commit("insert into public.user_permissions values ('bob', 'write:record:record-1')")
             .await;
         assert!(server.decision("bob", "write", "record-1").await);
         server
-            .run("delete from public.user_permissions where user_id = 'bob'")
+            .commit("delete from public.user_permissions where user_id = 'bob'")
             .await;
         assert!(!server.decision("bob", "write", "record-1").await);
     }
@@ -374,13 +374,13 @@ async fn the_readmes_question_is_answered() {
     let body = example.split('\'').nth(1).expect("a body");
     let server = scenario().await;
     server
-        .run(
+        .commit(
             "insert into public.users (id, email, role) values ('17', 'ada@example.com', 'Reader')",
         )
         .await;
     let answer = server.send(KEY, EVALUATION, &JSON, body.to_owned()).await;
     assert_eq!(answer.body, json!({ "decision": true }));
-    server.run("delete from public.users where id = '17'").await;
+    server.commit("delete from public.users where id = '17'").await;
     let answer = server.send(KEY, EVALUATION, &JSON, body.to_owned()).await;
     assert_eq!(answer.body, json!({ "decision": false }));
 }

@@ -70,7 +70,7 @@ async fn subjects_are_found_by_what_they_may_do() {
 async fn identities_are_found_by_their_primary_account() {
     let server = scenario().await;
     server
-        .run(
+        .commit(
             "insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state, email)
                 select 'google-oauth2|alice', user_key, incarnation, 'further', 'linked', email
                 from roster.mirror where user_key = 'alice';
@@ -226,7 +226,7 @@ async fn what_a_search_needs_and_is_not_told_is_a_400() {
 async fn everything_is_found_once_over_pages_of_one() {
     let server = scenario().await;
     server
-        .run("insert into public.user_permissions values ('alice', 'write:record:record-2'), ('alice', 'read:record:x:y')")
+        .commit("insert into public.user_permissions values ('alice', 'write:record:record-2'), ('alice', 'read:record:x:y')")
         .await;
     for (endpoint, whole, expected) in [
         (
@@ -318,7 +318,7 @@ async fn a_page_is_of_the_search_that_began_it() {
 async fn the_few_among_many_are_found_and_the_many_in_pages() {
     let server = scenario().await;
     server
-        .run(
+        .commit(
             "insert into public.users (id, email)
                 select 'm' || to_char(n, 'FM0000'), n || '@example.com' from generate_series(1, 3000) n;
              insert into public.user_permissions values
@@ -335,7 +335,7 @@ async fn the_few_among_many_are_found_and_the_many_in_pages() {
     let lo = server.pages(SEARCH_SUBJECT, &of("sing", "lo"), 10).await;
     assert_eq!(lo, ["m0001", "m3000"]);
     server
-        .run("update public.users set role = 'Choir' where id like 'm%'")
+        .commit("update public.users set role = 'Choir' where id like 'm%'")
         .await;
     let first = server.ask(SEARCH_SUBJECT, of("hum", "la")).await;
     assert!((1..=100).contains(&first.found().len()));
@@ -353,7 +353,7 @@ async fn whoever_is_found_would_be_permitted() {
     let server = scenario().await;
     // Blocked; ambiguous, since the key is Alice's account; and removed, but not folded yet.
     server
-        .run(
+        .commit(
             "insert into public.users (id, email, role, blocked) values
                 ('carol', 'carol@example.com', 'Reader', true), ('auth0|alice', 'eve@example.com', 'Reader', false);
              update public.users set email = 'other@example.com' where id = 'bob'",
