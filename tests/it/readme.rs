@@ -260,7 +260,7 @@ async fn the_examples_for_applications_run_as_they_stand() {
         assert!(printed.contains("edit:songs"), "{printed}");
     }
     server
-        .run("insert into public.role_permissions values ('Artist', 'edit:songs')")
+        .commit("insert into public.role_permissions values ('Artist', 'edit:songs')")
         .await;
     for printed in run().await {
         assert!(printed.contains("edit:songs") || printed.contains("may edit"));

@@ -391,6 +391,7 @@ impl<'a> Kept<'a> {
                     held.state = State::Ready;
                     // All that the last look saw, and perhaps more.
                     held.snapshot = Some(self.cursor.clone());
+                    self.memory.became_ready();
                 }
             }
             Ok(Err(error)) => {

@@ -246,6 +246,11 @@ impl Memory {
         self.looks.send_replace(());
     }
 
+    /// What it holds is as the last look saw it, from now on to be answered from.
+    pub(super) fn became_ready(&self) {
+        self.ready_at.store(self.looked_at.load(Relaxed), Relaxed);
+    }
+
     /// A bell that was rung then was heard.
     pub(super) fn heard(&self, rang: u64) {
         self.listening.store(true, Relaxed);

@@ -32,4 +32,4 @@ left join (
     where a.state <> 'gone' and {accounts}
     group by a.user_key, m.email, m.disputed
 ) held on held.user_key = d.user_key
-where {users}
+where d.user_key is not null and {users}

@@ -74,7 +74,9 @@ async fn who_is_refused_a_look_is_refused_a_check() {
     assert_eq!(check(&stranger).await, (401, json!("issuer_mismatch")));
     let nobody = server.issuer.token("auth0|nobody");
     assert_eq!(check(&nobody).await, (403, json!("user_not_provisioned")));
-    server.commit("update public.users set blocked = true").await;
+    server
+        .commit("update public.users set blocked = true")
+        .await;
     let ada = server.issuer.token("auth0|ada");
     assert_eq!(check(&ada).await, (403, json!("user_blocked")));
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use roster::{authz::Reason, demo::cluster::Stop};
 
+use super::memory::until_from_memory;
 use crate::support::{
     Database, authz::Server, pooler::Pooler, proxy::Proxy, servers::Pair, world::eventually,
 };
@@ -161,7 +162,7 @@ async fn without_postgres_nobody_is_let_in_unless_old_answers_are_allowed() {
         .await;
         let token = server.issuer.token("auth0|ada");
         server.ready().await;
-        assert_eq!(server.me(&token).await.status, 200);
+        until_from_memory(&server, &token).await;
         let later = server.revision().await;
         proxy.cut();
         eventually("the loss is noticed", async || {

@@ -380,7 +380,9 @@ async fn the_readmes_question_is_answered() {
         .await;
     let answer = server.send(KEY, EVALUATION, &JSON, body.to_owned()).await;
     assert_eq!(answer.body, json!({ "decision": true }));
-    server.commit("delete from public.users where id = '17'").await;
+    server
+        .commit("delete from public.users where id = '17'")
+        .await;
     let answer = server.send(KEY, EVALUATION, &JSON, body.to_owned()).await;
     assert_eq!(answer.body, json!({ "decision": false }));
 }
