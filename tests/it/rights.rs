@@ -3,7 +3,7 @@
 use roster::{
     db::{
         connect::Endpoint,
-        directory::{self, Feed, Found},
+        directory::{self, Feed, Found, search},
     },
     user::Auth0UserId,
 };
@@ -74,6 +74,14 @@ async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
     let google = Auth0UserId::from("google-oauth2|1");
     let found = directory::find(&pool, &google, Some("ada@example.test")).await;
     assert!(found.is_ok(), "{found:?}");
+    let found = search::candidates(&pool, "", 10, &["read".to_owned()]).await;
+    assert_eq!(found.map(|found| found.looked).ok(), Some(1));
+    let ada = search::Wanted {
+        id: "google-oauth2|1",
+        may_be_key: true,
+    };
+    let meant = search::holders(&pool, &[ada]).await;
+    assert_eq!(meant.ok(), Some(vec![search::Meant::Nobody]));
     let client = endpoint.session().await.expect("a session");
     client
         .batch_execute("select roster.follow((select user_key from roster.mirror), 'google-oauth2|1', 'ada@example.test')")

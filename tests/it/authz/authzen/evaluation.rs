@@ -1,6 +1,6 @@
 //! One decision at a time.
 
-use roster::db::connect::Endpoint;
+use roster::{authz::DirectoryMode, db::connect::Endpoint};
 use serde_json::{Value, json};
 
 use super::{
@@ -256,6 +256,74 @@ async fn a_user_is_meant_by_key_or_account_and_an_identity_by_account() {
         let body = with(&about("", "write", "record-1"), "subject", Some(subject));
         let answer = server.ask(EVALUATION, body).await;
         assert_eq!(answer.body, json!({ "decision": expected }), "{kind} {id}");
+    }
+}
+
+/// The two are asked in different words; whose an account is must be the same.
+#[tokio::test]
+async fn an_identity_is_whoever_its_token_is_told_to_be() {
+    // Accounts are written by hand here, for which no bell rings.
+    let server = scenario_with(|settings| settings.directory = DirectoryMode::ReadThrough).await;
+    let token = server.issuer.token("auth0|alice");
+    let subject = json!({ "type": "identity", "id": "auth0|alice" });
+    let body = with(&about("", "read", "record-1"), "subject", Some(subject));
+    for (change, expected) in [
+        ("select", true),
+        (
+            "update public.users set email = 'a@example.com' where id = 'alice'",
+            false,
+        ),
+        ("select roster.fold()", true),
+        (
+            "update roster.mirror set disputed = 'accounts_double' where user_key = 'alice'",
+            false,
+        ),
+        (
+            "update roster.accounts set email = 'A@example.com' where user_key = 'alice'",
+            true,
+        ),
+        (
+            "update roster.accounts set state = 'gone' where user_key = 'alice'",
+            false,
+        ),
+        (
+            "update roster.accounts set state = 'linked' where user_key = 'alice'",
+            true,
+        ),
+        (
+            "update public.users set blocked = true where id = 'alice'",
+            false,
+        ),
+        (
+            "update public.users set blocked = false where id = 'alice'",
+            true,
+        ),
+        (
+            "update public.users set role = null where id = 'alice'",
+            false,
+        ),
+        (
+            "update public.users set role = 'Reader' where id = 'alice'",
+            true,
+        ),
+        ("delete from public.users where id = 'alice'", false),
+        (
+            "insert into public.users (id, email, role) values ('alice', 'eve@example.com', 'Reader')",
+            false,
+        ),
+        ("select roster.fold()", false),
+        (
+            "update public.users set email = 'a@example.com' where id = 'alice'; select roster.fold()",
+            false,
+        ),
+    ] {
+        server.run(change).await;
+        let me = server.me(&token).await;
+        let permissions = me.body["user"]["permissions"].as_array();
+        let may = permissions.is_some_and(|held| held.contains(&json!("read:record")));
+        assert_eq!(may, expected, "{change}: {}", me.body);
+        let answer = server.ask(EVALUATION, body.clone()).await;
+        assert_eq!(answer.body, json!({ "decision": expected }), "{change}");
     }
 }
 
