@@ -48,3 +48,19 @@ alter table roster.mirror enable always trigger note_insert, enable always trigg
 
 comment on function roster.note_account() is
     'Appends to roster.account_changes whose account has changed; the authorization servers read it beside roster.changes.';
+do $$
+declare
+    noted record;
+begin
+    for noted in
+        select t.tgname, t.tgrelid::regclass as relation
+        from pg_catalog.pg_trigger t
+        where t.tgrelid in ('roster.accounts'::regclass, 'roster.mirror'::regclass) and t.tgname like 'note\_%'
+    loop
+        execute pg_catalog.format(
+            'comment on trigger %I on %s is %L', noted.tgname, noted.relation,
+            'Tells the authorization servers that it may be another user''s account by now.'
+        );
+    end loop;
+end
+$$;
