@@ -219,52 +219,66 @@ async fn printed(program: &mut Command, source: &str, server: &Server, token: &s
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// What each example for applications prints: those of the shell, then Node's and Python's.
+async fn examples(server: &Server, token: &str) -> Vec<String> {
+    let node = packages::node().await.expect("Node");
+    let mut all = Vec::new();
+    for block in blocks("sh") {
+        if block.contains("$ROSTER") {
+            let mut bash = Command::new("bash");
+            all.push(printed(bash.args(["-eu"]), block, server, token).await);
+        }
+    }
+    for block in blocks("js") {
+        let mut program = Command::new(&node.program);
+        let program = program.args(["--input-type=module", "-"]);
+        all.push(printed(program, block, server, token).await);
+    }
+    for block in blocks("python") {
+        let mut program = Command::new("python3");
+        all.push(printed(program.arg("-"), block, server, token).await);
+    }
+    all
+}
+
 #[tokio::test]
 async fn the_examples_for_applications_run_as_they_stand() {
     let server = Server::start().await;
     server
         .run(
             "insert into public.role_permissions values ('Artist', 'read:songs');
-             insert into public.users (id, email) values (1, 'ada@example.com')",
+             insert into public.users (id, email) values (17, 'ada@example.com')",
         )
         .await;
     server.fold().await;
-    server.link("auth0|ada", 1).await;
+    server.link("auth0|ada", 17).await;
     server.answers("auth0|ada").await;
     let token = server.issuer.token("auth0|ada");
-    let node = packages::node().await.expect("Node");
-    let shell = blocks("sh");
-    let asks = |block: &&&str| block.contains("$ROSTER");
-    let run = async || {
-        let mut printed_by_all = Vec::new();
-        for block in shell.iter().filter(asks) {
-            let mut bash = Command::new("bash");
-            printed_by_all.push(printed(bash.args(["-eu"]), block, &server, &token).await);
-        }
-        for block in blocks("js") {
-            let mut program = Command::new(&node.program);
-            let program = program.args(["--input-type=module", "-"]);
-            printed_by_all.push(printed(program, block, &server, &token).await);
-        }
-        for block in blocks("python") {
-            let mut program = Command::new("python3");
-            printed_by_all.push(printed(program.arg("-"), block, &server, &token).await);
-        }
-        printed_by_all
+    let [curl, authzen, node, python] = &examples(&server, &token).await[..] else {
+        panic!("four examples");
     };
-    let before = run().await;
-    assert!(before.len() >= 3, "curl, Node and Python");
-    for printed in before {
+    for printed in [curl, node, python] {
         assert!(printed.contains("ada@example.com"), "{printed}");
         assert!(printed.contains("insufficient_scope"), "{printed}");
         assert!(printed.contains("edit:songs"), "{printed}");
     }
+    assert!(authzen.contains("\"decision\":false"), "{authzen}");
+    for printed in [node, python].map(|printed| printed.to_lowercase()) {
+        assert!(printed.contains("decision: false"), "{printed}");
+    }
     server
-        .commit("insert into public.role_permissions values ('Artist', 'edit:songs')")
+        .commit(
+            "insert into public.role_permissions values ('Artist', 'edit:songs'), ('Artist', 'read:record')",
+        )
         .await;
-    for printed in run().await {
-        assert!(printed.contains("edit:songs") || printed.contains("may edit"));
-        assert!(!printed.contains("insufficient_scope"), "{printed}");
+    let [curl, authzen, node, python] = &examples(&server, &token).await[..] else {
+        panic!("four examples");
+    };
+    assert!(!curl.contains("insufficient_scope"), "{curl}");
+    assert!(authzen.contains("\"decision\":true"), "{authzen}");
+    for printed in [node, python].map(|printed| printed.to_lowercase()) {
+        assert!(printed.contains("may edit"), "{printed}");
+        assert!(printed.contains("decision: true"), "{printed}");
     }
 }
 
