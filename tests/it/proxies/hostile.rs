@@ -22,7 +22,7 @@ async fn comes_as_ada_or_nobody(stage: &Stage, proxy: &Proxy, hostile: &str) -> 
                 }
             }
             assert!(
-                !reached.is_empty() || (400..500).contains(&told.status) || told.status == 0,
+                !reached.is_empty() || told.status >= 400 || told.status == 0,
                 "{proxy} {path} {hostile:?}: {told:?}"
             );
             arrived += reached.len();
@@ -162,10 +162,7 @@ async fn headers_without_measure_open_nothing_and_close_nothing() {
         for hostile in [&many, &large, &middling, &token, &control] {
             let (told, reached) = stage.get(proxy, "/songs", hostile).await;
             assert!(reached.is_empty(), "{proxy}");
-            assert!(
-                (400..500).contains(&told.status) || told.status == 0,
-                "{proxy}: {told:?}"
-            );
+            assert!(told.status >= 400 || told.status == 0, "{proxy}: {told:?}");
         }
         let (told, _) = stage.get(proxy, "/songs", &ada).await;
         assert_eq!(told.status, 200, "{proxy} goes on");
