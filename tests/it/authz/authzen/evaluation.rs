@@ -434,28 +434,6 @@ async fn every_commit_is_in_the_next_decision() {
 }
 
 #[tokio::test]
-async fn the_readmes_question_is_answered() {
-    let readme = include_str!("../../../../README.md");
-    let (_, example) = readme
-        .split_once("/access/v1/evaluation -d")
-        .expect("an example");
-    let body = example.split('\'').nth(1).expect("a body");
-    let server = scenario().await;
-    server
-        .commit(
-            "insert into public.users (id, email, role) values ('17', 'ada@example.com', 'Reader')",
-        )
-        .await;
-    let answer = server.send(KEY, EVALUATION, &JSON, body.to_owned()).await;
-    assert_eq!(answer.body, json!({ "decision": true }));
-    server
-        .commit("delete from public.users where id = '17'")
-        .await;
-    let answer = server.send(KEY, EVALUATION, &JSON, body.to_owned()).await;
-    assert_eq!(answer.body, json!({ "decision": false }));
-}
-
-#[tokio::test]
 async fn without_postgres_there_is_no_decision() {
     let nowhere = Endpoint::parse("postgres://roster@127.0.0.1:1/nowhere").expect("an endpoint");
     let issuer = crate::support::issuer::Issuer::start().await;
