@@ -136,13 +136,13 @@ async fn moved(tx: &Transaction<'_>, done: &Done, primary: &Observed) -> Result<
     Ok(linked)
 }
 
-/// Whether the account is another user's, who as far as Roster knows has another address. Then that is known no longer: the account is
-/// looked at, and gives the address up if its user's row says so.
+/// Whether the account is another user's, who as far as Roster knows has another address, or none yet if the answer to its create was
+/// lost. Then that is known no longer: the account is looked at, and gives the address up if its user's row says so.
 async fn is_anothers(tx: &Transaction<'_>, user_key: &str, id: &str) -> Result<bool, DbError> {
     let statement = tx
         .prepare_cached(
             "update roster.accounts a set observed_at = case when a.call_id is not null then a.observed_at end \
-             where a.auth0_user_id = $2 and a.user_key <> $1 and a.state = 'linked' returning a.user_key",
+             where a.auth0_user_id = $2 and a.user_key <> $1 and a.state <> 'gone' returning a.user_key",
         )
         .await?;
     let Some(row) = tx.query_opt(&statement, &[&user_key, &id]).await? else {

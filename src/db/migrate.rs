@@ -29,6 +29,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("plan", include_str!("../../triggers/plan.sql")),
     ("sweep", include_str!("../../triggers/sweep.sql")),
     ("fold", include_str!("../../triggers/fold.sql")),
+    ("write_id", include_str!("../../triggers/write_id.sql")),
     ("accounts", include_str!("../../triggers/accounts.sql")),
     ("control", include_str!("../../triggers/control.sql")),
     ("clock", include_str!("../../triggers/clock.sql")),

@@ -123,6 +123,7 @@ async fn take_turn(
     let before = record::record(tx, terms, &done).await?;
     let mut next = Vec::new();
     let mut settled = Vec::new();
+    let mut held_addresses = Vec::new();
     for done in &done {
         if done.effect == Effect::NotMade {
             // Who did not get a turn makes room for whoever comes first by now, such as a removal.
@@ -175,11 +176,17 @@ async fn take_turn(
                 None if paused && mine.iter().any(|row| row.state == "suppressed") => {
                     settled.push(Settled::later(key, Duration::ZERO));
                 }
-                None => settled.push(Settled {
-                    key,
-                    wait: wait(&mine, now),
-                    agrees: mine.iter().all(|row| row.action == Action::Invite),
-                }),
+                None => {
+                    let waiting = mine
+                        .iter()
+                        .filter(|row| row.state == "waiting" && row.due_at.is_none());
+                    held_addresses.extend(waiting.filter_map(|row| row.email.clone()));
+                    settled.push(Settled {
+                        key,
+                        wait: wait(&mine, now),
+                        agrees: mine.iter().all(|row| row.action == Action::Invite),
+                    });
+                }
             }
         }
         open = again;
@@ -193,6 +200,7 @@ async fn take_turn(
         .collect();
     renew(tx, terms, &begun_keys).await?;
     release(tx, &settled).await?;
+    ask_for(tx, &held_addresses).await?;
     Ok(Turn { begun, held_up })
 }
 
@@ -358,6 +366,27 @@ fn wait(rows: &[PlanRow], now: Timestamp) -> Option<Duration> {
             None => Duration::from_secs(1),
         })
         .min()
+}
+
+/// Whoever waits may do so for the address of an account that lost its user. That one gives it up once whoever has the address now has
+/// an account, such as one taken over, and no change tells of that. Who is at work is left for the next time.
+async fn ask_for(tx: &Transaction<'_>, addresses: &[String]) -> Result<(), DbError> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let statement = tx
+        .prepare_cached(
+            "with idle as ( \
+                select m.user_key from roster.mirror m join roster.accounts a on a.user_key = m.user_key \
+                where lower(a.email) in (select lower(w.email) from unnest($1::text[]) w (email)) and a.state <> 'gone' and not m.due \
+                    and exists (select from roster.plan p where p.user_key = m.user_key and p.state = 'due') \
+                for update of m skip locked) \
+             update roster.mirror m set due = true, due_since = now(), generation = m.generation + 1, lane = 'removal' \
+             from idle where m.user_key = idle.user_key",
+        )
+        .await?;
+    tx.execute(&statement, &[&addresses]).await?;
+    Ok(())
 }
 
 /// Leases that might end before the calls do last again from now; a fresh one is left, since each write costs.

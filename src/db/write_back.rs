@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Accounts whose id the application's table does not have yet are written back, each in a transaction of its own; a row
-/// that somebody holds is left for the next time, and so is everybody once the whole table is held.
+/// that somebody holds or whose address changed is left for the next time, and so is everybody once the whole table is held.
 ///
 /// # Errors
 /// [`DbError`].
@@ -25,7 +25,7 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
                     "select a.user_key, a.auth0_user_id from roster.accounts a \
                      join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation \
                      join roster.desired_users d on d.user_key = a.user_key \
-                     where a.origin <> 'further' and a.state = 'linked' and (d.auth0_user_id is null or d.auth0_user_id <> a.auth0_user_id and exists ( \
+                     where a.origin <> 'further' and a.state = 'linked' and m.email is not distinct from lower(d.email) and (d.auth0_user_id is null or d.auth0_user_id <> a.auth0_user_id and exists ( \
                         select from roster.accounts g where g.auth0_user_id = d.auth0_user_id and g.user_key = a.user_key and g.state = 'gone')) \
                         and {of_whom} limit 256"
                 ))
@@ -46,6 +46,11 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
                 );
                 break;
             }
+            // The row changed meanwhile, and perhaps hands: its user is due soon, and the id is written after that.
+            Err(error)
+                if error
+                    .server()
+                    .is_some_and(|e| *e.code() == SqlState::T_R_SERIALIZATION_FAILURE) => {}
             Err(error) if !error.is_unreachable() => {
                 // The DBA's own function, or a constraint of the application's table; the link does not depend on it.
                 tracing::warn!(user.key = %key, code = error.server().map_or("", |e| e.code().code()), "the Auth0 id could not be written back");
@@ -58,14 +63,8 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
 
 async fn write(pool: &Pool, key: &str, id: &str) -> Result<(), DbError> {
     pool.on(QUICK, async |session| {
-        // Fold knows this transaction, so that the write is no news of the user; the reason is for people who read history.
         let statement = session
-            .prepare_cached(
-                "with own as ( \
-                    update roster.accounts set written_back_txid = pg_current_xact_id() where auth0_user_id = $2 \
-                    returning set_config('roster.reason', 'roster wrote the Auth0 id back', true), set_config('lock_timeout', '500ms', true)) \
-                 select roster.write_back($1, $2) from own",
-            )
+            .prepare_cached("select roster.write_id($1, $2)")
             .await?;
         session.execute(&statement, &[&key, &id]).await?;
         Ok(())

@@ -4,12 +4,16 @@
 
 use serde_json::{Value, json};
 
-use roster::db::mirror::{self, Terms};
+use roster::db::{
+    mirror::{self, Terms},
+    write_back,
+};
+use tokio_postgres::error::SqlState;
 
 use crate::support::{
     logs::Logs,
     sql::{SETTLE, Sql},
-    world::{World, eventually},
+    world::{World, eventually, text},
 };
 
 const ADA: &str = "ada@example.test";
@@ -63,6 +67,73 @@ async fn a_recycled_key_means_another_person_also_when_the_insert_comes_between_
         ada["user_id"]
     );
     assert_eq!(world.plan().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_id_is_not_written_into_the_row_of_another_person_who_got_the_key_meanwhile() {
+    let world = World::new().await;
+    world.add(&[ADA, "keep@example.test"]).await;
+    world.settle().await;
+    let ada = world.tenant.account(ADA).await;
+    world
+        .run("delete from users where email = 'ada@example.test'")
+        .await;
+    world.settle().await;
+    world
+        .run("insert into users (id, email) values (1, 'eve@example.test')")
+        .await;
+    write_back::write_back(&world.reactor.pool, None)
+        .await
+        .expect("ids written back");
+    let eves = "select auth0_user_id is null from users where id = 1";
+    assert!(world.says(eves).await);
+    // Who looked for such rows before the key changed hands notices it when the id is written.
+    let write = format!("select roster.write_id('1', '{}')", text(&ada["user_id"]));
+    let refused = world
+        .sql
+        .batch_execute(&write)
+        .await
+        .expect_err("a refusal");
+    assert_eq!(refused.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
+    assert!(world.says(eves).await);
+    world.settle_in_time().await;
+    let eve = world.tenant.account("eve@example.test").await;
+    assert_ne!(eve["user_id"], ada["user_id"]);
+    let written = format!(
+        "select auth0_user_id = '{}' from users where id = 1",
+        text(&eve["user_id"])
+    );
+    assert!(world.says(&written).await);
+}
+
+#[tokio::test]
+async fn an_account_whose_create_was_not_answered_is_no_stranger_to_who_has_its_address_now() {
+    let world = World::new().await;
+    for (fault, email) in [("cut_after", ADA), ("cut_before", "bob@example.test")] {
+        let route = "POST /api/v2/users";
+        world.tenant.fault(route, fault, 1, json!({})).await;
+        world.add(&[email]).await;
+        world.settle().await;
+    }
+    world
+        .run(
+            "update users set email = 'king@example.test' where id = 1; update users set email = 'ada@example.test' where id = 2; \
+             select roster.fold(); update roster.mirror set next_attempt_at = null; \
+             update roster.accounts set call_deadline = now() + case user_key when '1' then interval '1 hour' else '0' end",
+        )
+        .await;
+    // Bob is looked for under the address, while nobody knows yet that Ada's account was made with it.
+    world.settle().await;
+    assert_eq!(
+        world.problems().await,
+        ["failing account_of_another_user"],
+        "tried again, and no person is asked"
+    );
+    world.settle_in_time().await;
+    let names = ["king@example.test", ADA]
+        .map(async |email| world.tenant.account(email).await["name"].clone());
+    assert_eq!(futures_util::future::join_all(names).await, ["ada", "bob"]);
+    assert_eq!(world.plan().await, [""; 0]);
 }
 
 #[tokio::test]

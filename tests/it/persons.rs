@@ -690,3 +690,28 @@ async fn an_account_of_ours_that_has_an_address_nobody_knew_of_gives_it_up() {
     assert!(world.tenant.user("eve@example.test").await.is_some());
     assert_eq!(world.problems().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn of_two_accounts_that_lost_their_users_one_is_taken_by_its_id_and_the_other_gives_its_address_up()
+ {
+    let (world, ada) = with_ada().await;
+    world.add(&["bob@example.test"]).await;
+    world.settle().await;
+    world
+        .run("delete from users where email in ('ada@example.test', 'bob@example.test')")
+        .await;
+    world.settle_in_time().await;
+    let id = text(&ada["user_id"]);
+    world
+        .run(&format!(
+            "insert into users (email, auth0_user_id) values ('bob@example.test', '{id}')"
+        ))
+        .await;
+    world.settle_in_time().await;
+    let bob = world.tenant.account("bob@example.test").await;
+    assert_eq!(
+        (text(&bob["user_id"]), &bob["blocked"]),
+        (id, &json!(false))
+    );
+    assert_eq!(world.plan().await, Vec::<String>::new());
+}
