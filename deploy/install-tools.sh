@@ -2,11 +2,12 @@
 # Installs what Roster's demo, tests and benches need and this machine lacks, with the system's package manager, and says so.
 #
 # Needed: a PostgreSQL server (14 or later; it is only run privately, in a temporary directory), a C compiler, curl.
-# --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator and for the servers
-# that the benches compare with; PgBouncer, to stand between Roster and its database; libfaketime, for clocks that jump; nginx,
-# Caddy and HAProxy (with Lua), to ask Roster whom to let through. The tests run these privately; the services that come with
-# their packages are switched off again. Node.js is no tool of these: where there is none or an old one, they fetch one below
-# target/.
+# --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator, for Schemathesis, which
+# tries the server, and for the servers that the benches compare with; PgBouncer, to stand between Roster and its database;
+# libfaketime, for clocks that jump; nginx, Caddy and HAProxy (with Lua), to ask Roster whom to let through. The tests run these
+# privately; the services that come with their packages are switched off again. Python's packages are no tools of these: the tests
+# fetch them from PyPI below target/, and say so where that cannot be reached. Nor is Node.js: where there is none or an old one,
+# they fetch one too.
 # Rust is not installed, only asked for. What is there is left alone. Needs root or sudo when something is missing.
 # --check installs nothing: it lists what is missing and fails if anything is.
 set -euo pipefail

@@ -115,6 +115,21 @@ pub struct Authz {
     pub callers: Vec<Caller>,
     /// Where applications reach the server, as they write it; https.
     pub public_url: Option<String>,
+    /// Where decisions are logged.
+    pub decision_log: DecisionSink,
+    /// The share of allows that is, in [0, 1].
+    pub decision_log_sample: f64,
+}
+
+/// `authz.decision_log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecisionSink {
+    /// Nowhere.
+    Off,
+    /// On stdout, where `roster run` writes nothing else.
+    Stdout,
+    /// At the end of this file.
+    File(PathBuf),
 }
 
 /// `authz.directory`.
@@ -142,6 +157,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// With what to encrypt; plain HTTP without it.
     pub tls: Option<Tls>,
+    /// How long it still answers once it is asked to stop.
+    pub stop_delay: Duration,
 }
 
 /// `http.tls`: PEM files.

@@ -65,7 +65,7 @@ pub enum ServiceError {
     Auth0(#[from] auth0::SettingsError),
     /// The settings of the authorization server.
     #[error("the settings of the authorization server cannot be used")]
-    Authz(#[from] authz::jwks::JwksError),
+    Authz(#[from] authz::SettingsError),
     /// The database could not be reached.
     #[error("the database cannot be reached")]
     Connect(#[from] ConnectError),
@@ -183,6 +183,15 @@ pub async fn run(
     };
     let server = async {
         if let (Some(authz), Some(listener)) = (authz, listener) {
+            // Whoever shares the load out learns of a stop before the server stops.
+            let (asked, stop) = (stop.clone(), CancellationToken::new());
+            let (leaving, stopped, delay) = (authz.clone(), stop.clone(), config.http.stop_delay);
+            tokio::spawn(async move {
+                asked.cancelled().await;
+                leaving.leave();
+                tokio::time::sleep(delay).await;
+                stopped.cancel();
+            });
             let (keys, keys_stop) = (authz.clone(), stop.clone());
             let fresh = tokio::spawn(async move { keys.keep_fresh(keys_stop).await });
             let (kept, kept_stop, endpoint) = (authz.clone(), stop.clone(), listen.clone());
@@ -195,11 +204,12 @@ pub async fn run(
                 let stop = stop.clone();
                 tokio::spawn(async move { tls.follow(CERTIFICATE_LOOKS, stop).await });
             }
-            let service = http::warp_service(authz::routes(authz));
+            let service = http::warp_service(authz::routes(authz.clone()));
             let part = progress.part("server", LONGEST_STEP);
-            let (limits, stop) = (http::Limits::within_open_files(), stop.clone());
+            let limits = http::Limits::within_open_files();
             http::serve_watched(listener, tls, service, limits, part, stop).await;
             let _ = (fresh.await, kept.await);
+            authz.flush_decision_log().await;
         } else {
             stop.cancelled().await;
         }

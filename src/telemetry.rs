@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `user.key` | a row of the users table |
 //! | `user.auth0_id` | an account |
+//! | `request.id`, `decision.id` | of a question to the authorization server; the second also of its line in the decision log |
 //! | `change.id`, `change.attempt` | a row of `roster.changes`, and which try this is |
 //! | `action`, `lane`, `state` | as in `roster.plan` |
 //! | `code` | the stable error code, as in `roster.attempts` |

@@ -49,6 +49,26 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 #[must_use = "an answer that does not know of it may be older"]
 pub(super) struct AtLeast(Option<Revision>);
 
+/// Where an answer is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Memory,
+    /// From memory, while the database could not be asked.
+    Stale,
+    Database,
+}
+
+impl Source {
+    /// The word that stands in the decision log.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Stale => "stale",
+            Self::Database => "database",
+        }
+    }
+}
+
 /// How the memory stands, for metrics and `/readyz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
@@ -60,6 +80,8 @@ pub struct Standing {
     pub canary_age: Option<Duration>,
     /// Why each request asks the database; none while memory answers.
     pub reads_through: Option<Reason>,
+    /// While the database cannot be asked, what it holds may be told (`authz.max_stale`).
+    pub tells_old: bool,
 }
 
 /// The users, as of now.
@@ -116,6 +138,7 @@ impl Directory {
             age,
             canary_age,
             reads_through: memory.why_not(),
+            tells_old: memory.tells_old(self.max_stale),
         })
     }
 
@@ -157,15 +180,16 @@ impl Directory {
         subject: &Auth0UserId,
         email: Option<&str>,
         at_least: &AtLeast,
-    ) -> Result<Answer, DirectoryError> {
+    ) -> Result<(Answer, Source), DirectoryError> {
         let Some(memory) = &self.memory else {
-            return directory::find(&self.pool, subject, email).await;
+            let answer = directory::find(&self.pool, subject, email).await?;
+            return Ok((answer, Source::Database));
         };
         let at_least = at_least.0.as_ref();
         match memory.find(subject.as_str(), at_least) {
             Ok(answer) => {
                 self.counts.answered_from_memory();
-                return Ok(answer);
+                return Ok((answer, Source::Memory));
             }
             Err(reason) => self.counts.read_through(reason),
         }
@@ -175,15 +199,15 @@ impl Directory {
                 < AFTER_A_FAULT.as_micros() as u64;
         if has_just_failed && let Ok(answer) = stale() {
             self.counts.answered_stale();
-            return Ok(answer);
+            return Ok((answer, Source::Stale));
         }
         match self.flights.find(subject, email).await {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => Ok((answer, Source::Database)),
             Err(error) => {
                 self.failed_at.store(memory::now(), Relaxed);
                 let answer = stale().map_err(|_| error)?;
                 self.counts.answered_stale();
-                Ok(answer)
+                Ok((answer, Source::Stale))
             }
         }
     }

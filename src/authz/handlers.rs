@@ -1,13 +1,13 @@
 //! The endpoints: filters that route here, handlers that answer in a file each; what all answers share is in `answer`.
 
 mod answer;
-mod authzen;
-mod check;
-mod forward;
-mod hook;
+pub(super) mod authzen;
+pub(super) mod check;
+pub(super) mod forward;
+pub(super) mod hook;
 mod identity;
-mod me;
-mod probes;
+pub(super) mod me;
+pub(super) mod probes;
 mod required;
 
 use std::{convert::Infallible, sync::Arc};
@@ -18,8 +18,8 @@ use warp::{
     http::{HeaderValue, Response, header},
 };
 
-use self::forward::Door;
-use super::{Authz, rejection::Refusal};
+use self::{authzen::discovery, forward::Door};
+use super::{Authz, endpoint::Endpoint, rejection::Refusal, trail::new_id};
 use crate::http::{MAX_BODY, body, first_of};
 
 /// Every endpoint, and an answer for everything else.
@@ -31,67 +31,101 @@ pub fn routes(
 
 /// The endpoints alone, to be joined with another face on the same socket before [`recover`].
 pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
-    let authzen = authzen::routes(authz.clone());
+    first_of(Endpoint::ALL.map(|endpoint| route(endpoint, &authz)))
+}
+
+/// What leads to an endpoint.
+fn route(endpoint: Endpoint, authz: &Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
+    let authz = authz.clone();
     let state = warp::any().map(move || authz.clone());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let read = warp::get().or(warp::head()).unify();
 
     // What is asked about a user: the server, the headers, the query.
     let asked = state.clone().and(warp::header::headers_cloned()).and(query);
-
-    let me = warp::path!("v1" / "me")
-        .and(read)
-        .and(asked.clone())
-        .then(me::me);
-    let check = warp::path!("v1" / "check")
-        .and(read)
-        .and(asked.clone())
-        .then(check::check);
-    let nginx = warp::path!("auth" / "nginx" / ..)
-        .and(warp::path::full())
-        .and(asked.clone())
-        .then(forward::nginx);
     let whole = |door| warp::any().map(move || door).and(asked.clone());
-    let traefik = warp::path!("auth" / "traefik")
-        .and(read)
-        .and(whole(Door::Traefik))
-        .then(forward::whole);
-    let caddy = warp::path!("auth" / "caddy")
-        .and(read)
-        .and(whole(Door::Caddy))
-        .then(forward::whole);
-    let envoy = warp::path!("auth" / "envoy" / ..)
-        .and(warp::path::full())
-        .and(asked.clone())
-        .then(forward::envoy);
-    let hasura = warp::path!("auth" / "hasura")
-        .and(warp::method())
-        .and(asked.clone())
-        .and(body(MAX_BODY))
-        .then(forward::hasura);
-    let livez = warp::path!("livez").and(read).map(probes::livez);
-    let readyz = warp::path!("readyz")
-        .and(read)
-        .and(state.clone())
-        .then(probes::readyz);
-    let metrics = warp::path!("metrics")
-        .and(read)
-        .and(state)
-        .map(probes::metrics);
+    let evaluated = |path: BoxedFilter<()>| {
+        path.map(move || endpoint)
+            .and(state.clone())
+            .and(warp::method())
+            .and(warp::header::headers_cloned())
+            .and(query)
+            .and(body(MAX_BODY))
+            .then(authzen::ask)
+            .boxed()
+    };
 
-    first_of([
-        me.boxed(),
-        check.boxed(),
-        nginx.boxed(),
-        traefik.boxed(),
-        caddy.boxed(),
-        envoy.boxed(),
-        hasura.boxed(),
-        livez.boxed(),
-        readyz.boxed(),
-        metrics.boxed(),
-        authzen,
-    ])
+    match endpoint {
+        Endpoint::Me => warp::path!("v1" / "me")
+            .and(read)
+            .and(asked)
+            .then(me::me)
+            .boxed(),
+        Endpoint::Check => warp::path!("v1" / "check")
+            .and(read)
+            .and(asked)
+            .then(check::check)
+            .boxed(),
+        Endpoint::Nginx => warp::path!("auth" / "nginx" / ..)
+            .and(warp::path::full())
+            .and(asked)
+            .then(forward::nginx)
+            .boxed(),
+        Endpoint::Traefik => warp::path!("auth" / "traefik")
+            .and(read)
+            .and(whole(Door::Traefik))
+            .then(forward::whole)
+            .boxed(),
+        Endpoint::Caddy => warp::path!("auth" / "caddy")
+            .and(read)
+            .and(whole(Door::Caddy))
+            .then(forward::whole)
+            .boxed(),
+        Endpoint::Envoy => warp::path!("auth" / "envoy" / ..)
+            .and(warp::path::full())
+            .and(asked)
+            .then(forward::envoy)
+            .boxed(),
+        Endpoint::Hasura => warp::path!("auth" / "hasura")
+            .and(warp::method())
+            .and(asked)
+            .and(body(MAX_BODY))
+            .then(forward::hasura)
+            .boxed(),
+        Endpoint::Evaluation => evaluated(warp::path!("access" / "v1" / "evaluation").boxed()),
+        Endpoint::Evaluations => evaluated(warp::path!("access" / "v1" / "evaluations").boxed()),
+        Endpoint::SearchSubject => {
+            evaluated(warp::path!("access" / "v1" / "search" / "subject").boxed())
+        }
+        Endpoint::SearchResource => {
+            evaluated(warp::path!("access" / "v1" / "search" / "resource").boxed())
+        }
+        Endpoint::SearchAction => {
+            evaluated(warp::path!("access" / "v1" / "search" / "action").boxed())
+        }
+        Endpoint::Discovery => warp::path!(".well-known" / "authzen-configuration" / ..)
+            .and(warp::path::tail())
+            .and(read)
+            .and(state)
+            .and(warp::header::headers_cloned())
+            .then(discovery::configuration)
+            .boxed(),
+        Endpoint::Livez => warp::path!("livez").and(read).map(probes::livez).boxed(),
+        Endpoint::Readyz => warp::path!("readyz")
+            .and(read)
+            .and(state)
+            .then(probes::readyz)
+            .boxed(),
+        Endpoint::Metrics => warp::path!("metrics")
+            .and(read)
+            .and(state)
+            .map(probes::metrics)
+            .boxed(),
+        Endpoint::OpenApi => warp::path!("openapi.json")
+            .and(read)
+            .map(probes::openapi)
+            .boxed(),
+    }
 }
 
 /// Answers what no endpoint took, as a problem.
@@ -99,7 +133,7 @@ pub fn endpoints(authz: Arc<Authz>) -> BoxedFilter<(Response<String>,)> {
 /// # Errors
 /// None.
 pub async fn recover(rejection: Rejection) -> Result<impl Reply, Infallible> {
-    let request_id = answer::new_id().to_string();
+    let request_id = new_id().to_string();
     let refusal = Refusal::from(&rejection);
     let mut response = refusal.problem().into_response(&request_id);
     if matches!(refusal, Refusal::MethodNotAllowed) {

@@ -11,27 +11,38 @@
 //! It does not issue, renew or revoke tokens, calls no Auth0 endpoint but the public keys, and writes one thing: that a
 //! verified address was matched ([`crate::db::directory::follow`]).
 //!
-//! Logs name the code, the request and eight digits of the token's hash; never a token, a subject (some connections put
-//! addresses there) or an address.
+//! Logs name the code, the request and a fingerprint of the token; never a token, a subject (some connections put
+//! addresses there) or an address. So does the decision log (`decision_log`), which has a line for every refusal.
 
 mod authzen;
 mod bearer;
 pub mod decision;
+mod decision_log;
 mod directory;
 mod discovery;
+mod endpoint;
 pub mod explain;
 mod handlers;
 pub mod jwks;
 mod metrics;
+mod openapi;
 mod problem;
 mod rejection;
 mod revision;
 #[cfg(test)]
 mod testing;
 pub mod token;
+mod trail;
 mod verified;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -40,11 +51,13 @@ use warp::http::HeaderMap;
 
 use self::{
     decision::{Denial, decide, email_standing},
+    decision_log::DecisionLog,
     directory::{AtLeast, Directory},
     jwks::{Jwks, JwksError},
     metrics::Counts,
     rejection::Refusal,
     token::Claims,
+    trail::Trail,
     verified::{Digest, Verified},
 };
 use crate::{
@@ -62,7 +75,9 @@ pub use self::{
     directory::{Reason, Standing},
     handlers::{endpoints, recover, routes},
 };
-pub use crate::config::{Caller, Credential, DirectoryMode, EmailMatch, PermissionFormat};
+pub use crate::config::{
+    Caller, Credential, DecisionSink, DirectoryMode, EmailMatch, PermissionFormat,
+};
 
 /// Which tokens are accepted, and what their addresses are worth.
 #[derive(Debug, Clone)]
@@ -93,6 +108,10 @@ pub struct Settings {
     pub callers: Vec<Caller>,
     /// Where applications reach the server: https, as they write it.
     pub public_url: Option<String>,
+    /// Where decisions are logged.
+    pub decision_log: DecisionSink,
+    /// The share of allows that is, from 0 to 1.
+    pub decision_log_sample: f64,
 }
 
 impl From<&config::Authz> for Settings {
@@ -107,6 +126,8 @@ impl From<&config::Authz> for Settings {
             permission_format: config.permission_format.clone(),
             callers: config.callers.clone(),
             public_url: config.public_url.clone(),
+            decision_log: config.decision_log.clone(),
+            decision_log_sample: config.decision_log_sample,
             ..Self::new(
                 config.issuer.clone(),
                 config.audience.iter().cloned(),
@@ -137,6 +158,8 @@ impl Settings {
             permission_format: PermissionFormat::default(),
             callers: Vec::new(),
             public_url: None,
+            decision_log: DecisionSink::Off,
+            decision_log_sample: 0.0,
         }
     }
 
@@ -159,8 +182,21 @@ pub struct Authz {
     directory: Directory,
     pool: Pool,
     counts: Counts,
+    log: Option<DecisionLog>,
+    is_leaving: AtomicBool,
     /// Of the whole process, for `/metrics`.
     metrics: telemetry::Metrics,
+}
+
+/// Why the server cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The address of the issuer's keys.
+    #[error(transparent)]
+    Keys(#[from] JwksError),
+    /// The file of the decision log.
+    #[error("authz.decision_log cannot be written to")]
+    DecisionLog(#[source] io::Error),
 }
 
 /// A user who is let in, and the state of the database that says so.
@@ -173,12 +209,12 @@ impl Authz {
     /// Prepares the server and registers its metrics; nothing is fetched or asked yet.
     ///
     /// # Errors
-    /// [`JwksError`] if the keys' address is not acceptable.
+    /// [`SettingsError`].
     pub fn new(
         settings: Settings,
         pool: Pool,
         metrics: telemetry::Metrics,
-    ) -> Result<Arc<Self>, JwksError> {
+    ) -> Result<Arc<Self>, SettingsError> {
         let counts = Counts::register(&metrics);
         let counted = counts.clone();
         let keys = Jwks::new(settings.jwks_url.clone(), move |succeeded| {
@@ -190,7 +226,12 @@ impl Authz {
             settings.max_stale,
             counts.clone(),
         );
+        let (sink, sample) = (&settings.decision_log, settings.decision_log_sample);
+        let log =
+            DecisionLog::open(sink, sample, counts.log()).map_err(SettingsError::DecisionLog)?;
         Ok(Arc::new(Self {
+            log,
+            is_leaving: AtomicBool::new(false),
             settings,
             keys,
             verified: Verified::new(),
@@ -229,15 +270,34 @@ impl Authz {
         self.directory.standing()
     }
 
+    /// From now on `/readyz` says that nobody should ask: the server is about to stop, and still answers.
+    pub fn leave(&self) {
+        self.is_leaving.store(true, Relaxed);
+    }
+
+    /// Waits until the decisions so far are in their log, for two seconds at most.
+    pub async fn flush_decision_log(&self) {
+        if let Some(log) = &self.log {
+            log.flush().await;
+        }
+    }
+
     /// Who signed in, by the request's token alone.
-    async fn authenticate(&self, headers: &HeaderMap, query: &str) -> Result<Arc<Claims>, Refusal> {
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        query: &str,
+        trail: &Trail<'_>,
+    ) -> Result<Arc<Claims>, Refusal> {
         let token = bearer::token(headers, query)?;
         let (digest, now) = (Digest::of(token), Timestamp::now());
+        trail.presented(digest);
         // Asked before the key: should the issuer list others meanwhile, the entry is of a past generation.
         let generation = self.keys.generation();
         if let Some(generation) = generation
             && let Some(claims) = self.verified.get(&digest, generation, now)
         {
+            trail.authenticated(&claims);
             return Ok(claims);
         }
         let presented = token::read(token, &self.settings, now)?;
@@ -246,12 +306,15 @@ impl Authz {
         if let Some(generation) = generation {
             self.verified.insert(digest, generation, claims.clone());
         }
+        trail.authenticated(&claims);
         Ok(claims)
     }
 
     /// Brings the gauges up to date, for whoever is about to read them.
     fn stand(&self) {
-        self.counts.stand(self.standing(), self.verified.len());
+        let keys_age = self.keys.health().age;
+        self.counts
+            .stand(self.standing(), keys_age, self.verified.len());
     }
 
     /// Waits until what the caller has written, or has seen elsewhere, can be seen; [`Authz::identify`] is to be told of it.
@@ -262,15 +325,21 @@ impl Authz {
     }
 
     /// Which user that is, by Postgres.
-    async fn identify(&self, claims: &Claims, at_least: &AtLeast) -> Result<Known, Refusal> {
+    async fn identify(
+        &self,
+        claims: &Claims,
+        at_least: &AtLeast,
+        trail: &Trail<'_>,
+    ) -> Result<Known, Refusal> {
         if claims.machine {
             return Err(Denial::NotProvisioned.into());
         }
         let email = email_standing(claims, &self.settings);
-        let answer = self
+        let (answer, source) = self
             .directory
             .find(&claims.subject, email.eligible(), at_least)
             .await?;
+        trail.found(&answer, source);
         let user = decide(answer.found, &email)?;
         if let (MatchedBy::Email, Some(address)) = (user.matched_by, email.eligible()) {
             // The answer stands without it: the next request matches again, and tries again.

@@ -1,6 +1,7 @@
 //! Problem details: the body of every answer that is not a success (RFC 9457), with a stable `code`.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::{HeaderValue, Response, StatusCode, header};
 
@@ -41,14 +42,17 @@ pub(super) enum Challenge {
     Scope(Vec<String>),
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// Why a request was not answered as it asked (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Body<'a> {
     r#type: &'static str,
     title: &'a str,
     status: u16,
     detail: &'a str,
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(description = "Permissions that would have let the request through")]
     missing: Option<&'a [String]>,
     request_id: &'a str,
 }

@@ -10,7 +10,10 @@ use super::{
     problem::{Challenge, INSUFFICIENT_SCOPE, Problem},
     token::TokenError,
 };
-use crate::{db::directory::DirectoryError, http::BodyError};
+use crate::{
+    db::directory::DirectoryError,
+    http::{BodyError, MAX_BODY},
+};
 
 /// Why a request is not answered with success.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,54 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// One of each kind, for `/openapi.json`.
+    pub(super) fn every() -> Vec<Self> {
+        let tokens = [
+            TokenError::Malformed("…"),
+            TokenError::Expired,
+            TokenError::NotYetValid,
+            TokenError::Issuer,
+            TokenError::Audience,
+            TokenError::Signature("…"),
+            TokenError::KeyUnknown,
+            TokenError::KeysUnavailable,
+        ];
+        let denials = [
+            Denial::NotProvisioned,
+            Denial::Blocked,
+            Denial::EmailUnverified,
+            Denial::Conflict,
+        ];
+        let bodies = [
+            BodyError::TooLarge(MAX_BODY),
+            BodyError::TooSlow,
+            BodyError::Broken,
+        ];
+        let others = [
+            Self::TokenMissing,
+            Self::InvalidRequest("…"),
+            Self::InsufficientScope {
+                required: Vec::new(),
+                missing: Vec::new(),
+            },
+            Self::RoleMissing,
+            Self::Directory(DirectoryError::TimedOut),
+            Self::Malformed("…"),
+            Self::CallerNotAllowed,
+            Self::NoPublicUrl,
+            Self::TimedOut,
+            Self::RevisionUnknown,
+            Self::RevisionNotReached,
+            Self::NotFound,
+            Self::MethodNotAllowed,
+            Self::BadRequest,
+        ];
+        let tokens = tokens.into_iter().map(Self::from);
+        let denials = denials.into_iter().map(Self::from);
+        let bodies = bodies.into_iter().map(Self::from);
+        tokens.chain(denials).chain(bodies).chain(others).collect()
+    }
+
     /// The stable code that stands in answers, logs and metrics.
     pub(super) fn code(&self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ use std::{
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 
-use super::token::Claims;
+use super::{decision_log::Fingerprint, token::Claims};
 
 const SETS: usize = 4096;
 const WAYS: usize = 8;
@@ -30,6 +30,11 @@ impl Digest {
         let digest = digest::digest(&digest::SHA256, token.as_bytes());
         let bytes = digest.as_ref();
         Self(array::from_fn(|place| bytes[place]))
+    }
+
+    /// What may be shown of it.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::from_hash(&self.0)
     }
 
     /// Two of its bytes.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    Auth0, Authz, Config, ConfigError, Database, DirectoryMode, EmailMatch, Guard, History, Http,
-    Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep, Tls,
-    callers::callers, layers::Layers,
+    Auth0, Authz, Config, ConfigError, Database, DecisionSink, DirectoryMode, EmailMatch, Guard,
+    History, Http, Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep,
+    Tls, callers::callers, layers::Layers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ impl Config {
                     "an address and a port, such as 127.0.0.1:8080",
                 )?,
                 tls: tls(from)?,
+                stop_delay: stop_delay(from)?,
             },
             invitation: Invitation {
                 send: from.choice(
@@ -183,6 +184,8 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
     )?;
     let callers = callers(from)?;
     let public_url = public_url(from)?;
+    let decision_log = decision_log(from)?;
+    let decision_log_sample = from.share("authz.decision_log_sample")?;
 
     let mut missing = Missing::new();
     if audience.is_empty() {
@@ -207,7 +210,30 @@ fn authz(from: &Layers, base_url: Option<&Url>) -> Result<Result<Authz, Missing>
         permission_format,
         callers,
         public_url,
+        decision_log,
+        decision_log_sample,
     }))
+}
+
+fn decision_log(from: &Layers) -> Result<DecisionSink, ConfigError> {
+    const KEY: &str = "authz.decision_log";
+    match from.required_text(KEY)?.as_str() {
+        "off" => Ok(DecisionSink::Off),
+        "stdout" => Ok(DecisionSink::Stdout),
+        // So that a word that is misspelt is no file.
+        path if path.contains('/') => Ok(DecisionSink::File(path.into())),
+        _ => Err(from.bad(KEY, "off, stdout, or a file's path with a / in it")),
+    }
+}
+
+/// With the open requests after it, a stop ends within half a minute all the same.
+fn stop_delay(from: &Layers) -> Result<Duration, ConfigError> {
+    const KEY: &str = "http.stop_delay";
+    let delay = from.duration(KEY, Duration::ZERO)?;
+    if delay > Duration::from_secs(15) {
+        return Err(from.bad(KEY, "a duration such as 5s, at most 15s"));
+    }
+    Ok(delay)
 }
 
 fn tls(from: &Layers) -> Result<Option<Tls>, ConfigError> {

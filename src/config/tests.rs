@@ -361,6 +361,21 @@ fn a_bad_value_is_refused_with_key_origin_and_what_fits() {
             &["`authz.audience`", "a list"],
         ),
         (
+            "[authz]\ndecision_log = 'stderr'\n",
+            &[],
+            &["`authz.decision_log`", "off, stdout"],
+        ),
+        (
+            "",
+            &[("ROSTER__AUTHZ__DECISION_LOG_SAMPLE", "1.5")],
+            &["ROSTER__AUTHZ__DECISION_LOG_SAMPLE"],
+        ),
+        (
+            "[http]\nstop_delay = '1m'\n",
+            &[],
+            &["`http.stop_delay`", "at most 15s"],
+        ),
+        (
             "[authz]\npermission_format = '{action}{resource type}'\n",
             &[],
             &["`authz.permission_format`", "{action}:{resource type}"],

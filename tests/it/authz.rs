@@ -3,6 +3,7 @@
 mod authzen;
 mod certificates;
 mod check;
+mod described;
 mod differently;
 mod explained;
 mod faults;
@@ -13,6 +14,7 @@ mod modes;
 mod socket;
 mod tokens;
 mod traps;
+mod watched;
 
 use std::{
     io,

@@ -305,6 +305,7 @@ fn the_lock_files_name_no_registry() {
     for file in [
         "tests/clients/node/package-lock.json",
         "tests/clients/node/runtime.txt",
+        "tests/clients/openapi/requirements.txt",
         "tests/clients/python/requirements.txt",
         "benches/peers/express/package-lock.json",
         "benches/peers/fastify/package-lock.json",

@@ -6,7 +6,7 @@ use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use warp::http::HeaderMap;
 
 use crate::{
-    authz::{Authz, Known, bearer, rejection::Refusal, token::Claims},
+    authz::{Authz, Known, bearer, rejection::Refusal, token::Claims, trail::Trail},
     config::{Caller, Credential},
 };
 
@@ -52,13 +52,14 @@ impl Authz {
         headers: &HeaderMap,
         query: &str,
         right: Right,
+        trail: &Trail<'_>,
     ) -> Result<Asker, Refusal> {
-        let claims = self.credentials(headers, query, right).await?;
+        let claims = self.credentials(headers, query, right, trail).await?;
         let at_least = self.await_revision(headers).await?;
         let Some(claims) = claims else {
             return Ok(Asker::Program);
         };
-        let known = self.identify(&claims, &at_least).await?;
+        let known = self.identify(&claims, &at_least, trail).await?;
         Ok(Asker::Person(Box::new(Person { claims, known })))
     }
 
@@ -68,15 +69,19 @@ impl Authz {
         headers: &HeaderMap,
         query: &str,
         right: Right,
+        trail: &Trail<'_>,
     ) -> Result<Option<Arc<Claims>>, Refusal> {
         let callers = &self.settings.callers;
         let mut program = by_key(callers, bearer::token(headers, query)?);
         if program.is_none() {
-            let claims = self.authenticate(headers, query).await?;
+            let claims = self.authenticate(headers, query, trail).await?;
             if !claims.machine {
                 return Ok(Some(claims));
             }
             program = by_client_id(callers, claims.subject.as_str());
+        }
+        if let Some(program) = program {
+            trail.asked_by(program);
         }
         let may = program.is_some_and(|program| match right {
             Right::Evaluate => program.evaluate,

@@ -3,10 +3,14 @@
 //! A part that is missing or has another form is kept as that ([`Part`]), so that in a batch it spoils the evaluations
 //! that use it and no others. What is said of it names the part and never quotes a value.
 
-use std::num::NonZeroU64;
+use std::{borrow::Cow, num::NonZeroU64};
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::{Map, Number, Value};
 
 type Properties = Map<String, Value>;
 
@@ -28,6 +32,21 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Part<T> {
             object @ Value::Object(_) => T::deserialize(object).map_or(Self::Odd, Self::Given),
             _ => Self::Odd,
         })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Part<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    /// Null is as good as nothing.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Option<T>>()
     }
 }
 
@@ -89,7 +108,7 @@ pub(in crate::authz) const PAGE: &str =
     "`page.limit` must be a whole number of at least 1, and `page.token` a text";
 
 /// Who it is about.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(in crate::authz) struct Subject {
     pub(in crate::authz) r#type: String,
     pub(in crate::authz) id: String,
@@ -108,7 +127,7 @@ impl Subject {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(in crate::authz) struct Action {
     pub(in crate::authz) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +135,7 @@ pub(in crate::authz) struct Action {
 }
 
 /// What it is to be done with.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(in crate::authz) struct Resource {
     pub(in crate::authz) r#type: String,
     pub(in crate::authz) id: String,
@@ -125,19 +144,23 @@ pub(in crate::authz) struct Resource {
 }
 
 /// A subject or a resource of which the id is searched; one that is sent is ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(in crate::authz) struct OfType {
     pub(in crate::authz) r#type: String,
 }
 
 /// `POST /access/v1/evaluation`, and one of a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(extend("required" = ["subject", "action", "resource"]))]
 pub(in crate::authz) struct Evaluation {
     #[serde(default)]
+    #[schemars(with = "Subject")]
     pub(in crate::authz) subject: Part<Subject>,
     #[serde(default)]
+    #[schemars(with = "Action")]
     pub(in crate::authz) action: Part<Action>,
     #[serde(default)]
+    #[schemars(with = "Resource")]
     pub(in crate::authz) resource: Part<Resource>,
     #[serde(default)]
     pub(in crate::authz) context: Part<Properties>,
@@ -177,15 +200,38 @@ pub(in crate::authz) struct Evaluations {
     pub(in crate::authz) options: Part<Options>,
 }
 
+impl JsonSchema for Evaluations {
+    fn schema_name() -> Cow<'static, str> {
+        "Evaluations".into()
+    }
+
+    /// What an evaluation has or takes from here is judged for each of them, so none is too odd to be sent.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let evaluation = generator.subschema_for::<Evaluation>();
+        json_schema!({
+            "description": "Evaluations, and what they take where they say nothing themselves. One that is not whole is a deny, and its context says why",
+            "type": "object",
+            "required": ["evaluations"],
+            "properties": {
+                "subject": true, "action": true, "resource": true, "context": true,
+                "evaluations": {
+                    "type": "array", "minItems": 1, "maxItems": 1000, "items": { "anyOf": [evaluation, true] },
+                },
+                "options": generator.subschema_for::<Part<Options>>(),
+            },
+        })
+    }
+}
+
 /// How a batch is evaluated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub(in crate::authz) struct Options {
     #[serde(default)]
     pub(in crate::authz) evaluations_semantic: Semantic,
 }
 
 /// When a batch ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::authz) enum Semantic {
     /// With the last one.
@@ -198,13 +244,17 @@ pub(in crate::authz) enum Semantic {
 }
 
 /// `POST /access/v1/search/subject`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(extend("required" = ["subject", "action", "resource"]))]
 pub(in crate::authz) struct SubjectSearch {
     #[serde(default)]
+    #[schemars(with = "OfType")]
     pub(in crate::authz) subject: Part<OfType>,
     #[serde(default)]
+    #[schemars(with = "Action")]
     pub(in crate::authz) action: Part<Action>,
     #[serde(default)]
+    #[schemars(with = "Resource")]
     pub(in crate::authz) resource: Part<Resource>,
     #[serde(default)]
     pub(in crate::authz) context: Part<Properties>,
@@ -213,13 +263,17 @@ pub(in crate::authz) struct SubjectSearch {
 }
 
 /// `POST /access/v1/search/resource`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(extend("required" = ["subject", "action", "resource"]))]
 pub(in crate::authz) struct ResourceSearch {
     #[serde(default)]
+    #[schemars(with = "Subject")]
     pub(in crate::authz) subject: Part<Subject>,
     #[serde(default)]
+    #[schemars(with = "Action")]
     pub(in crate::authz) action: Part<Action>,
     #[serde(default)]
+    #[schemars(with = "OfType")]
     pub(in crate::authz) resource: Part<OfType>,
     #[serde(default)]
     pub(in crate::authz) context: Part<Properties>,
@@ -228,11 +282,14 @@ pub(in crate::authz) struct ResourceSearch {
 }
 
 /// `POST /access/v1/search/action`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(extend("required" = ["subject", "resource"]))]
 pub(in crate::authz) struct ActionSearch {
     #[serde(default)]
+    #[schemars(with = "Subject")]
     pub(in crate::authz) subject: Part<Subject>,
     #[serde(default)]
+    #[schemars(with = "Resource")]
     pub(in crate::authz) resource: Part<Resource>,
     #[serde(default)]
     pub(in crate::authz) context: Part<Properties>,
@@ -241,18 +298,32 @@ pub(in crate::authz) struct ActionSearch {
 }
 
 /// Which part of a search's results is asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub(in crate::authz) struct Page {
     /// `next_token` of the page before; empty is the first page.
     #[serde(default)]
+    #[schemars(extend("format" = "roster-page-token"))]
     pub(in crate::authz) token: Option<String>,
     /// The most results of this page.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
+    #[schemars(with = "Option<NonZeroU64>")]
     pub(in crate::authz) limit: Option<NonZeroU64>,
 }
 
+/// A whole number however it is written: JSON knows 3 and 3.0 as one, and many languages write the second.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroU64>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let is_whole = |number: &f64| number.fract() == 0.0;
+    let written_otherwise = || number.as_f64().filter(is_whole).map(|number| number as u64);
+    let limit = number.as_u64().or_else(written_otherwise);
+    let limit = limit.and_then(NonZeroU64::new);
+    limit.map(Some).ok_or_else(|| D::Error::custom(PAGE))
+}
+
 /// The answer to an evaluation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct Decision {
     pub(in crate::authz) decision: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,26 +331,27 @@ pub(in crate::authz) struct Decision {
 }
 
 /// Why an evaluation of a batch could not be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct DecisionContext {
     pub(in crate::authz) error: EvaluationError,
 }
 
 /// As the request would have been refused, had it been alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct EvaluationError {
     pub(in crate::authz) status: u16,
     pub(in crate::authz) message: &'static str,
 }
 
 /// The answer to a batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct Decisions {
     pub(in crate::authz) evaluations: Vec<Decision>,
 }
 
 /// The answer to a search. The page comes first, as the standard has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Results")]
 pub(in crate::authz) struct Results<T> {
     pub(in crate::authz) page: NextPage,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -288,7 +360,7 @@ pub(in crate::authz) struct Results<T> {
 }
 
 /// Where a search goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct NextPage {
     /// Empty at the end.
     pub(in crate::authz) next_token: String,
@@ -297,21 +369,21 @@ pub(in crate::authz) struct NextPage {
 }
 
 /// What a list of resources cannot say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct ResourceContext {
     /// The action is permitted on every resource of the type, also on those that no permission names.
     pub(in crate::authz) every_resource: bool,
 }
 
 /// A subject or a resource that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct FoundEntity {
     pub(in crate::authz) r#type: String,
     pub(in crate::authz) id: String,
 }
 
 /// An action that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::authz) struct FoundAction {
     pub(in crate::authz) name: String,
 }
@@ -345,6 +417,28 @@ mod tests {
             of(json!({ "subject": subject, "further": [] })),
             Part::Given(given)
         );
+    }
+
+    #[test]
+    fn a_limit_is_a_whole_number_however_it_is_written() {
+        let table = [
+            ("3", Some(3)),
+            ("3.0", Some(3)),
+            ("3e2", Some(300)),
+            ("1e30", Some(u64::MAX)),
+            ("99999999999999999999", Some(u64::MAX)),
+            ("0", None),
+            ("0.0", None),
+            ("-1", None),
+            ("-2.0", None),
+            ("1.5", None),
+            ("\"3\"", None),
+        ];
+        for (limit, expected) in table {
+            let page = serde_json::from_str::<Page>(&format!("{{\"limit\": {limit}}}"));
+            let limited = page.ok().and_then(|page| page.limit);
+            assert_eq!(limited.map(NonZeroU64::get), expected, "{limit}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     request::Subject,
 };
 use crate::{
-    authz::{Authz, rejection::Refusal},
+    authz::{Authz, rejection::Refusal, trail::Trail},
     db::directory::search::{self, Holder, Meant, Wanted},
 };
 
@@ -25,6 +25,7 @@ impl Authz {
         &self,
         asker: &Asker,
         subjects: &[&Subject],
+        trail: &Trail<'_>,
     ) -> Result<Vec<Option<Holder>>, Refusal> {
         let mut places: HashMap<Wanted<'_>, usize> = HashMap::new();
         let mut wanted = Vec::new();
@@ -40,6 +41,9 @@ impl Authz {
             Asker::Person(person) if wanted.iter().all(|one| is_token(person, one)) => &[],
             _ => &wanted,
         };
+        if !wanted.is_empty() {
+            trail.asked_database();
+        }
         let found = search::holders(&self.pool, wanted).await?;
         subjects
             .iter()

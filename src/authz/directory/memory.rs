@@ -136,14 +136,16 @@ impl Memory {
         at_least: Option<&Revision>,
         max_stale: Duration,
     ) -> Result<Answer, Reason> {
-        let until = self
-            .ready_at
-            .load(Relaxed)
-            .saturating_add(micros(max_stale));
-        if max_stale.is_zero() || now() > until {
+        if !self.tells_old(max_stale) {
             return Err(Reason::Behind);
         }
         self.read().find(subject, at_least)
+    }
+
+    /// Whether what it holds is not older than `max_stale`, which must allow something.
+    pub(super) fn tells_old(&self, max_stale: Duration) -> bool {
+        let ready_at = self.ready_at.load(Relaxed);
+        !max_stale.is_zero() && ready_at > 0 && now() <= ready_at.saturating_add(micros(max_stale))
     }
 
     /// Whether it can be asked now, and about that revision. Looks once more for it, for `patience` at most.

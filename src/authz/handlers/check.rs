@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::{HeaderMap, Response, StatusCode};
 
@@ -10,9 +11,22 @@ use super::{
     required::Required,
 };
 use crate::{
-    authz::{Authz, Known, rejection::Refusal},
+    authz::{Authz, Known, endpoint::Endpoint, rejection::Refusal, trail::Trail},
     user::UserKey,
 };
+
+/// The bearer has all of the permissions.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::authz) struct Checked {
+    user: CheckedUser,
+    revision: String,
+}
+
+/// Who that is.
+#[derive(Serialize, JsonSchema)]
+struct CheckedUser {
+    key: UserKey,
+}
 
 /// `GET /v1/check?permission=…`: 200 if the user has all of them, else 403 with those that are missing.
 pub(super) async fn check(
@@ -20,19 +34,11 @@ pub(super) async fn check(
     headers: HeaderMap,
     query: String,
 ) -> Response<String> {
-    #[derive(Serialize)]
-    struct Checked {
-        user: CheckedUser,
-        revision: String,
-    }
-    #[derive(Serialize)]
-    struct CheckedUser {
-        key: UserKey,
-    }
-
-    answer(&authz, "/v1/check", &headers, async {
+    let trail = Trail::begin(&authz, Endpoint::Check, &headers);
+    answer(&trail, async {
         let required = Required::read(&query, "permission")?;
-        let known = bearer(&authz, &headers, &query).await?;
+        required.note(&trail);
+        let known = bearer(&trail, &headers, &query).await?;
         required.of(&known.user)?;
         let checked = Checked {
             user: CheckedUser {
@@ -47,11 +53,12 @@ pub(super) async fn check(
 
 /// The user whose token a request carries, as of the revision it asks for.
 pub(super) async fn bearer(
-    authz: &Authz,
+    trail: &Trail<'_>,
     headers: &HeaderMap,
     query: &str,
 ) -> Result<Known, Refusal> {
-    let claims = authz.authenticate(headers, query).await?;
+    let authz = trail.authz;
+    let claims = authz.authenticate(headers, query, trail).await?;
     let at_least = authz.await_revision(headers).await?;
-    authz.identify(&claims, &at_least).await
+    authz.identify(&claims, &at_least, trail).await
 }

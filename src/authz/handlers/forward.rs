@@ -7,7 +7,7 @@
 //! | `/auth/nginx` | 200 | 401 or 403 and nothing else: nginx makes a 500 of it |
 //! | `/auth/traefik`, `/auth/caddy` | 200 | as everywhere: they pass the answer on |
 //! | `/auth/envoy/…` | 200, by any method | the same |
-//! | `/auth/hasura` | 200 and the session's variables | 401; 503 where it cannot know |
+//! | `/auth/hasura` | 200 and the session's variables | 401; 503 where it cannot know; 405 to who is not Hasura |
 //!
 //! Promises: it is decided from the token and the permissions that the proxy asks for. What a proxy tells of the request
 //! it holds back (`X-Forwarded-*`, `X-Original-*`, method, path) is not looked at, since a client may have written it;
@@ -19,9 +19,10 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{
-    http::{HeaderMap, Method, Response, StatusCode},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     path::FullPath,
 };
 
@@ -34,8 +35,10 @@ use super::{
 use crate::{
     authz::{
         Authz,
+        endpoint::Endpoint,
         problem::{Challenge, Problem},
         rejection::Refusal,
+        trail::Trail,
     },
     db::directory::User,
     http::BodyError,
@@ -47,7 +50,7 @@ const WEBSOCKET_MAX_AGE: &str = "max-age=60";
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Door {
+pub(in crate::authz) enum Door {
     Nginx,
     Traefik,
     Caddy,
@@ -56,19 +59,30 @@ pub(super) enum Door {
 }
 
 impl Door {
-    /// The endpoint as metrics and logs name it.
-    fn endpoint(self) -> &'static str {
+    /// The door that an endpoint is, if it is one.
+    pub(in crate::authz) fn of(endpoint: Endpoint) -> Option<Self> {
+        match endpoint {
+            Endpoint::Nginx => Some(Self::Nginx),
+            Endpoint::Traefik => Some(Self::Traefik),
+            Endpoint::Caddy => Some(Self::Caddy),
+            Endpoint::Envoy => Some(Self::Envoy),
+            Endpoint::Hasura => Some(Self::Hasura),
+            _ => None,
+        }
+    }
+
+    fn endpoint(self) -> Endpoint {
         match self {
-            Self::Nginx => "/auth/nginx",
-            Self::Traefik => "/auth/traefik",
-            Self::Caddy => "/auth/caddy",
-            Self::Envoy => "/auth/envoy",
-            Self::Hasura => "/auth/hasura",
+            Self::Nginx => Endpoint::Nginx,
+            Self::Traefik => Endpoint::Traefik,
+            Self::Caddy => Endpoint::Caddy,
+            Self::Envoy => Endpoint::Envoy,
+            Self::Hasura => Endpoint::Hasura,
         }
     }
 
     /// The refusal as this proxy understands it.
-    fn problem(self, refusal: &Refusal) -> Problem {
+    pub(in crate::authz) fn problem(self, refusal: &Refusal) -> Problem {
         let mut problem = refusal.problem();
         problem.status = self.status(problem.status);
         if problem.status == StatusCode::UNAUTHORIZED && problem.challenge == Challenge::None {
@@ -80,8 +94,12 @@ impl Door {
     fn status(self, status: StatusCode) -> StatusCode {
         match self {
             Self::Nginx if status != StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
-            // Any other status is an error of the server's to Hasura, which 503 is.
-            Self::Hasura if status.is_client_error() => StatusCode::UNAUTHORIZED,
+            // Any other status is an error of the server's to Hasura, which 503 is. It asks by no other method.
+            Self::Hasura
+                if status.is_client_error() && status != StatusCode::METHOD_NOT_ALLOWED =>
+            {
+                StatusCode::UNAUTHORIZED
+            }
             _ => status,
         }
     }
@@ -162,18 +180,25 @@ async fn ask(
     allow: impl FnOnce(&User) -> Result<Response<String>, Refusal>,
 ) -> Response<String> {
     let (user, code) = (OnceLock::new(), OnceLock::new());
+    let trail = Trail::begin(authz, door.endpoint(), headers);
     let work = async {
         let (required, client) = question?;
-        let known = bearer(authz, &client, query).await?;
+        required.note(&trail);
+        let known = bearer(&trail, &client, query).await?;
         let user = user.get_or_init(|| known.user);
         required.of(user)?;
         allow(user)
     };
     let problem = |refusal: &Refusal, id: &str| {
         code.get_or_init(|| refusal.code());
-        door.problem(refusal).into_response(id)
+        let mut response = door.problem(refusal).into_response(id);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = HeaderValue::from_static("GET, POST");
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        response
     };
-    let mut response = answer_as(authz, door.endpoint(), headers, problem, work).await;
+    let mut response = answer_as(&trail, problem, work).await;
     let code = code.get().copied().unwrap_or("ok");
     identity::put(response.headers_mut(), user.get(), code);
     response
@@ -184,17 +209,17 @@ fn allowed(_: &User) -> Result<Response<String>, Refusal> {
 }
 
 /// What Hasura keeps of a user. Every value is a string.
-fn session(user: &User) -> Result<Response<String>, Refusal> {
-    #[derive(Serialize)]
-    struct Session<'a> {
-        #[serde(rename = "X-Hasura-User-Id")]
-        user: &'a UserKey,
-        #[serde(rename = "X-Hasura-Role")]
-        role: &'a str,
-        #[serde(rename = "Cache-Control")]
-        websocket: &'static str,
-    }
+#[derive(Serialize, JsonSchema)]
+pub(in crate::authz) struct Session<'a> {
+    #[serde(rename = "X-Hasura-User-Id")]
+    user: &'a UserKey,
+    #[serde(rename = "X-Hasura-Role")]
+    role: &'a str,
+    #[serde(rename = "Cache-Control")]
+    websocket: &'static str,
+}
 
+fn session(user: &User) -> Result<Response<String>, Refusal> {
     let role = user.role.as_deref().filter(|role| !role.is_empty());
     let session = Session {
         user: &user.key,
@@ -222,7 +247,10 @@ mod tests {
             let told = Door::Nginx.status(status).as_u16();
             assert_eq!(told, if status == 401 { 401 } else { 403 }, "{status}");
             let told = Door::Hasura.status(status);
-            assert!(told == 401 || !told.is_client_error(), "{status}");
+            assert!(
+                told == 401 || told == 405 || !told.is_client_error(),
+                "{status}"
+            );
         }
     }
 

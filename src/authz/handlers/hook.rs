@@ -1,8 +1,9 @@
 //! The body of Hasura's auth hook: the headers of its client, as JSON.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -11,6 +12,13 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{authz::rejection::Refusal, http::BodyError};
 
+/// The body of the hook; whatever else is in it is not looked at.
+#[derive(Deserialize, JsonSchema)]
+pub(in crate::authz) struct Hook {
+    #[schemars(with = "HashMap<String, String>")]
+    headers: Pairs,
+}
+
 /// The client's headers. Those of the hook's own request are Hasura's, and say nothing of the client.
 ///
 /// A name that is doubled, in whatever case, is there twice, so that two tokens are seen to be two.
@@ -18,11 +26,6 @@ use crate::{authz::rejection::Refusal, http::BodyError};
 /// # Errors
 /// [`Refusal::Body`]; [`Refusal::BadRequest`] for anything but `{"headers": {name: text}}`, whatever else is in it.
 pub(super) fn client_headers(body: Result<Bytes, BodyError>) -> Result<HeaderMap, Refusal> {
-    #[derive(Deserialize)]
-    struct Hook {
-        headers: Pairs,
-    }
-
     let Hook {
         headers: Pairs(pairs),
     } = serde_json::from_slice(&body?).map_err(|_| Refusal::BadRequest)?;

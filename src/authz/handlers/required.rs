@@ -1,12 +1,17 @@
 //! Which permissions a request asks about, and whether a user has them all.
 
+use std::sync::Arc;
+
 use url::form_urlencoded;
 
-use crate::{authz::rejection::Refusal, db::directory::User};
+use crate::{
+    authz::{rejection::Refusal, trail::Trail},
+    db::directory::User,
+};
 
 /// Permissions in the order asked for, each once. None of them means: a known user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Required(Vec<String>);
+pub(super) struct Required(Arc<[String]>);
 
 impl Required {
     /// Reads a query that consists of `parameter` alone, as often as there are permissions.
@@ -33,7 +38,7 @@ impl Required {
                 required.push(permission);
             }
         }
-        Ok(Self(required))
+        Ok(Self(required.into()))
     }
 
     /// Those in a query that others have written to as well.
@@ -44,7 +49,14 @@ impl Required {
                 required.push(permission.into_owned());
             }
         }
-        Self(required)
+        Self(required.into())
+    }
+
+    /// For the decision log.
+    pub(super) fn note(&self, trail: &Trail<'_>) {
+        if !self.0.is_empty() {
+            trail.requires(&self.0);
+        }
     }
 
     /// Whether the user has them all.
@@ -62,7 +74,7 @@ impl Required {
             return Ok(());
         }
         Err(Refusal::InsufficientScope {
-            required: self.0.clone(),
+            required: self.0.to_vec(),
             missing,
         })
     }

@@ -68,7 +68,7 @@ async fn scenario_with(set: impl FnOnce(&mut Settings)) -> Server {
     .await
 }
 
-fn by_key(key: &str, evaluate: bool, search: bool) -> Caller {
+pub(super) fn by_key(key: &str, evaluate: bool, search: bool) -> Caller {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
     Caller {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 use warp::{
@@ -10,15 +11,12 @@ use warp::{
     path::Tail,
 };
 
-use super::{
-    super::answer::{answer, json_response},
-    Endpoint,
-};
-use crate::authz::{Authz, rejection::Refusal};
+use super::super::answer::{answer, json_response};
+use crate::authz::{Authz, endpoint::Endpoint, rejection::Refusal, trail::Trail};
 
 /// The standard's metadata of a policy decision point.
-#[derive(Debug, Serialize)]
-struct Configuration<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::authz) struct Configuration<'a> {
     policy_decision_point: &'a str,
     access_evaluation_endpoint: String,
     access_evaluations_endpoint: String,
@@ -43,13 +41,13 @@ impl<'a> Configuration<'a> {
 }
 
 /// The path of the public URL, if it has one, stands behind the well-known one.
-pub(super) async fn configuration(
+pub(in crate::authz::handlers) async fn configuration(
     tail: Tail,
     authz: Arc<Authz>,
     headers: HeaderMap,
 ) -> Response<String> {
-    const PATH: &str = "/.well-known/authzen-configuration";
-    let mut response = answer(&authz, PATH, &headers, async {
+    let trail = Trail::begin(&authz, Endpoint::Discovery, &headers);
+    let mut response = answer(&trail, async {
         let public_url = authz.settings.public_url.as_deref();
         let public_url = public_url.ok_or(Refusal::NoPublicUrl)?;
         let path = Url::parse(public_url).map(|url| url.path().trim_matches('/').to_owned());

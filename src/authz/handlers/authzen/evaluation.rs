@@ -15,6 +15,7 @@ use crate::{
             },
         },
         rejection::Refusal,
+        trail::{Evaluated, Reason, Trail},
     },
     db::directory::search::Holder,
 };
@@ -24,29 +25,34 @@ const MOST: usize = 1000;
 
 /// `POST /access/v1/evaluation`
 pub(super) async fn one(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     body: &[u8],
 ) -> Result<Response<String>, Refusal> {
     let asked: Evaluation = parse(body)?;
-    single(authz, asker, &asked).await
+    single(trail, asker, &asked).await
 }
 
 async fn single(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     asked: &Evaluation,
 ) -> Result<Response<String>, Refusal> {
     let question = asked.question(asked).map_err(Refusal::Malformed)?;
-    let holders = authz.holders(asker, &[question.subject]).await?;
+    let holders = trail
+        .authz
+        .holders(asker, &[question.subject], trail)
+        .await?;
     let holder = holders.into_iter().next().flatten();
-    let decision = decide(authz, question, holder.as_ref());
+    let evaluated = evaluate(trail.authz, question, holder.as_ref());
+    let decision = decision(evaluated.reason);
+    trail.evaluated(vec![evaluated]);
     Ok(json_response(StatusCode::OK, &decision))
 }
 
 /// `POST /access/v1/evaluations`. All decisions are of one state of the database; one that cannot be made is a deny.
 pub(super) async fn many(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     body: &[u8],
 ) -> Result<Response<String>, Refusal> {
@@ -59,7 +65,7 @@ pub(super) async fn many(
     let evaluations = asked.evaluations.optional(EVALUATIONS);
     let evaluations = evaluations.map_err(Refusal::Malformed)?;
     let Some(evaluations) = evaluations.filter(|list| !list.is_empty()) else {
-        return single(authz, asker, &asked.default).await;
+        return single(trail, asker, &asked.default).await;
     };
     if evaluations.len() > MOST {
         return Err(Refusal::Malformed(EVALUATIONS));
@@ -69,12 +75,28 @@ pub(super) async fn many(
         .map(|part| part.required(EVALUATION)?.question(&asked.default))
         .collect();
     let subjects: Vec<_> = questions.iter().flatten().map(|q| q.subject).collect();
-    let mut holders = authz.holders(asker, &subjects).await?.into_iter();
+    let authz = trail.authz;
+    let holders = authz.holders(asker, &subjects, trail).await?;
+    let mut holders = holders.into_iter();
     let mut decisions = Vec::with_capacity(questions.len());
+    let mut trace = Vec::with_capacity(questions.len());
     for question in questions {
         let decision = match question {
-            Ok(question) => decide(authz, question, holders.next().flatten().as_ref()),
-            Err(message) => not_made(message),
+            Ok(question) => {
+                let holder = holders.next().flatten();
+                let evaluated = evaluate(authz, question, holder.as_ref());
+                let decision = decision(evaluated.reason);
+                trace.push(evaluated);
+                decision
+            }
+            Err(message) => {
+                trace.push(Evaluated {
+                    user: None,
+                    permission: None,
+                    reason: Reason::Malformed,
+                });
+                not_made(message)
+            }
         };
         let is_last = match semantic {
             Semantic::ExecuteAll => false,
@@ -86,27 +108,34 @@ pub(super) async fn many(
             break;
         }
     }
+    trail.evaluated(trace);
     let decisions = Decisions {
         evaluations: decisions,
     };
     Ok(json_response(StatusCode::OK, &decisions))
 }
 
-fn decide(authz: &Authz, question: Question<'_>, holder: Option<&Holder>) -> Decision {
+fn evaluate(authz: &Authz, question: Question<'_>, holder: Option<&Holder>) -> Evaluated {
     let Question {
         action, resource, ..
     } = question;
-    let decision = holder.is_some_and(|holder| {
-        permits(
-            &authz.settings.permission_format,
-            &holder.permissions,
-            &action.name,
-            &resource.r#type,
-            &resource.id,
-        )
-    });
+    let format = &authz.settings.permission_format;
+    let (name, kind, id) = (&action.name, &resource.r#type, &resource.id);
+    let reason = match holder {
+        None => Reason::SubjectUnknown,
+        Some(holder) if permits(format, &holder.permissions, name, kind, id) => Reason::Permitted,
+        Some(_) => Reason::PermissionMissing,
+    };
+    Evaluated {
+        user: holder.map(|holder| holder.key.clone()),
+        permission: format.write(name, kind),
+        reason,
+    }
+}
+
+fn decision(reason: Reason) -> Decision {
     Decision {
-        decision,
+        decision: reason == Reason::Permitted,
         context: None,
     }
 }

@@ -13,7 +13,6 @@ use warp::http::{Response, StatusCode};
 use super::{super::answer::json_response, parse};
 use crate::{
     authz::{
-        Authz,
         authzen::{
             actions,
             callers::Asker,
@@ -29,6 +28,7 @@ use crate::{
             subjects::{IDENTITY, USER},
         },
         rejection::Refusal,
+        trail::Trail,
     },
     db::directory::search::{Holder, candidates},
 };
@@ -41,7 +41,7 @@ const BUDGET: Duration = Duration::from_millis(500);
 
 /// `POST /access/v1/search/subject`
 pub(super) async fn subject(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     body: &[u8],
 ) -> Result<Response<String>, Refusal> {
@@ -62,7 +62,7 @@ pub(super) async fn subject(
     };
     let (kind, action, resource, place) = read().map_err(Refusal::Malformed)?;
     let (found, next_token) = match kind {
-        USER | IDENTITY => holding(authz, kind, action, resource, &place).await?,
+        USER | IDENTITY => holding(trail, kind, action, resource, &place).await?,
         _ => Default::default(),
     };
     Ok(results(found, next_token, None, |id| FoundEntity {
@@ -73,12 +73,13 @@ pub(super) async fn subject(
 
 /// Looks at users in the order of their keys, more at a time while few of them are found.
 async fn holding(
-    authz: &Authz,
+    trail: &Trail<'_>,
     kind: &str,
     action: &Action,
     resource: &Resource,
     place: &Place,
 ) -> Result<(Vec<String>, String), Refusal> {
+    let authz = trail.authz;
     let format = &authz.settings.permission_format;
     let wanted = enough(format, &action.name, &resource.r#type, &resource.id);
     let mut found = Vec::new();
@@ -106,7 +107,7 @@ async fn holding(
             })
             .collect();
         let asked: Vec<&Subject> = subjects.iter().collect();
-        let holders = authz.holders(&Asker::Program, &asked).await?;
+        let holders = authz.holders(&Asker::Program, &asked, trail).await?;
         let is_permitted = |holder: Option<Holder>| {
             holder.is_some_and(|holder| {
                 let (kind, id) = (&resource.r#type, &resource.id);
@@ -129,7 +130,7 @@ async fn holding(
 
 /// `POST /access/v1/search/resource`
 pub(super) async fn resource(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     body: &[u8],
 ) -> Result<Response<String>, Refusal> {
@@ -144,8 +145,8 @@ pub(super) async fn resource(
         Ok((subject, &action.name, &kind.r#type, place))
     };
     let (subject, action, kind, place) = read().map_err(Refusal::Malformed)?;
-    let permissions = permissions(authz, asker, subject).await?;
-    let format = &authz.settings.permission_format;
+    let permissions = permissions(trail, asker, subject).await?;
+    let format = &trail.authz.settings.permission_format;
     let (found, next_token) = place.of(resources(format, &permissions, action, kind));
     let every_resource = permits_on_every(format, &permissions, action, kind);
     let context = every_resource.then_some(ResourceContext { every_resource });
@@ -157,7 +158,7 @@ pub(super) async fn resource(
 
 /// `POST /access/v1/search/action`
 pub(super) async fn action(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     body: &[u8],
 ) -> Result<Response<String>, Refusal> {
@@ -171,8 +172,8 @@ pub(super) async fn action(
         Ok((subject, resource, place))
     };
     let (subject, resource, place) = read().map_err(Refusal::Malformed)?;
-    let permissions = permissions(authz, asker, subject).await?;
-    let format = &authz.settings.permission_format;
+    let permissions = permissions(trail, asker, subject).await?;
+    let format = &trail.authz.settings.permission_format;
     let (found, next_token) = place.of(actions(
         format,
         &permissions,
@@ -185,11 +186,11 @@ pub(super) async fn action(
 }
 
 async fn permissions(
-    authz: &Authz,
+    trail: &Trail<'_>,
     asker: &Asker,
     subject: &Subject,
 ) -> Result<Vec<String>, Refusal> {
-    let holders = authz.holders(asker, &[subject]).await?;
+    let holders = trail.authz.holders(asker, &[subject], trail).await?;
     let holder = holders.into_iter().next().flatten();
     Ok(holder.map(|holder| holder.permissions).unwrap_or_default())
 }
