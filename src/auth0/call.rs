@@ -84,6 +84,24 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A call on `/api/v2/jobs/{id}`. Ids of jobs are letters, digits, `_` and `-`; anything else could name another path.
+    pub(super) fn on_job(
+        operation: &'static str,
+        method: Method,
+        class: Class,
+        id: &str,
+    ) -> Result<Self, CallError> {
+        let call = Self {
+            path: format!("/api/v2/jobs/{id}"),
+            ..Self::on(operation, method, class, "/api/v2/jobs/{id}")
+        };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        match !id.is_empty() && id.bytes().all(is_plain) {
+            true => Ok(call),
+            false => Err(call.refused_here("invalid_uri", "not the id of a job")),
+        }
+    }
+
     /// Names the user in errors and logs.
     pub(super) fn about(mut self, id: &'a Auth0UserId) -> Self {
         self.id = Some(id);
@@ -171,7 +189,7 @@ struct Late;
 /// Where an answer's JSON could not be read. Serde's own message would repeat what stands there.
 #[derive(Debug, thiserror::Error)]
 #[error("the json is not as expected at line {line} column {column} ({category:?})")]
-struct Misread {
+pub struct Misread {
     line: usize,
     column: usize,
     category: serde_json::error::Category,

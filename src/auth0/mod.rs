@@ -9,11 +9,14 @@
 //! * Each call takes its turn in the [`Pace`] that all clones of a client share, so many workers stay inside one budget.
 //! * No token, secret, password, mail address or person's name reaches a log, a `Debug` or an error's text.
 //!
+//! The one thing that lasts longer is the file of an export ([`ExportedUsers`]), which ends within its own limits.
+//!
 //! It deliberately knows nothing of the database, of what should be done, and of what an answer means for it.
 
 mod bucket;
 mod call;
 mod error;
+mod jobs;
 mod limits;
 mod password;
 mod quota;
@@ -36,6 +39,7 @@ use self::{
 };
 pub use self::{
     error::{CallError, Cause, Detail, SettingsError, TokenError},
+    jobs::{ExportError, ExportedUsers, FileError, Job, JobState, Link},
     limits::{Class, ClassBudget, Pace},
     user::{Identity, NewUser, Patch, User},
 };
@@ -151,6 +155,11 @@ impl Client {
     /// Name of the database connection.
     pub fn connection(&self) -> &str {
         &self.connection
+    }
+
+    /// Which tenant: where its Management API is, without a slash at the end.
+    pub fn tenant(&self) -> &str {
+        self.caller.transport.base().as_str().trim_end_matches('/')
     }
 
     /// The rate limits as they are known.

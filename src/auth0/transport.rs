@@ -76,11 +76,21 @@ impl Transport {
         self.timeout
     }
 
+    /// Where the tenant is.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// A request for `path`, which begins with a slash and is already percent-encoded.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         self.http.request(method, url)
+    }
+
+    /// A GET of a place that is not the tenant's, such as the file of an export.
+    pub(super) fn elsewhere(&self, url: Url) -> RequestBuilder {
+        self.http.get(url)
     }
 
     /// Sends and reads the answer, of which at most `limit` bytes.
@@ -131,11 +141,10 @@ pub(super) fn encoded(segment: &str) -> String {
 
 /// Whether the URL's host is this machine. Credentials go over it, so anything else must be https.
 fn check(base: &Url) -> Result<bool, SettingsError> {
-    let on_this_machine = match base.host().ok_or(SettingsError::BaseUrl)? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    };
+    if base.host().is_none() {
+        return Err(SettingsError::BaseUrl);
+    }
+    let on_this_machine = is_on_this_machine(base);
     let plain = base.username().is_empty()
         && base.password().is_none()
         && base.query().is_none()
@@ -145,5 +154,15 @@ fn check(base: &Url) -> Result<bool, SettingsError> {
         "https" => Ok(on_this_machine),
         "http" if on_this_machine => Ok(true),
         _ => Err(SettingsError::InsecureBaseUrl),
+    }
+}
+
+/// Whether the URL's host is this machine.
+pub(super) fn is_on_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }

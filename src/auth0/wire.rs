@@ -134,7 +134,59 @@ pub(super) struct ChangePassword<'a> {
     pub(super) connection: &'a str,
 }
 
-/// A user in an answer of the Management API.
+/// Body of `POST /api/v2/jobs/users-exports`: a line of JSON for each user of every connection.
+#[derive(Serialize)]
+pub(super) struct UsersExport {
+    format: &'static str,
+    fields: [ExportField; 8],
+}
+
+#[derive(Serialize)]
+struct ExportField {
+    name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    export_as: Option<&'static str>,
+}
+
+impl Default for UsersExport {
+    fn default() -> Self {
+        let names = [
+            ("user_id", None),
+            ("email", None),
+            ("email_verified", None),
+            ("name", None),
+            ("blocked", None),
+            ("app_metadata", None),
+            ("user_metadata", None),
+            // Whether Auth0 would nest a dotted name is not documented.
+            ("identities[0].connection", Some("connection")),
+        ];
+        Self {
+            format: "json",
+            fields: names.map(|(name, export_as)| ExportField { name, export_as }),
+        }
+    }
+}
+
+/// A job in an answer of the Management API.
+#[derive(Deserialize)]
+pub(super) struct JobAnswer {
+    pub(super) id: String,
+    pub(super) status: String,
+    pub(super) location: Option<String>,
+    #[serde(default)]
+    percentage_done: Value,
+    #[serde(default)]
+    pub(super) status_details: Value,
+}
+
+impl JobAnswer {
+    pub(super) fn percent(&self) -> Option<u8> {
+        self.percentage_done.as_u64()?.try_into().ok()
+    }
+}
+
+/// A user in an answer of the Management API, or in a line of an export.
 #[derive(Deserialize)]
 pub(super) struct UserAnswer {
     user_id: String,
@@ -150,6 +202,8 @@ pub(super) struct UserAnswer {
     user_metadata: Map<String, Value>,
     #[serde(default, deserialize_with = "null_is_default")]
     identities: Vec<IdentityAnswer>,
+    /// In exports, instead of the identities: the connection of the first one.
+    connection: Option<String>,
     #[serde(default)]
     last_login: Value,
     #[serde(default)]
@@ -173,7 +227,11 @@ struct IdentityAnswer {
 
 impl From<UserAnswer> for User {
     fn from(answer: UserAnswer) -> Self {
+        let first = answer.connection.filter(|_| answer.identities.is_empty());
+        let first = first.map(|connection| Identity::first(&answer.user_id, connection));
+        let identities = answer.identities.into_iter().map(Identity::from);
         Self {
+            identities: first.into_iter().chain(identities).collect(),
             id: Auth0UserId(answer.user_id),
             email: answer.email,
             email_verified: answer.email_verified,
@@ -181,10 +239,22 @@ impl From<UserAnswer> for User {
             blocked: answer.blocked,
             app_metadata: answer.app_metadata,
             user_metadata: answer.user_metadata,
-            identities: answer.identities.into_iter().map(Identity::from).collect(),
             last_login: time(&answer.last_login),
             logins_count: answer.logins_count.as_u64(),
             created_at: time(&answer.created_at),
+        }
+    }
+}
+
+impl Identity {
+    /// The one that a user is named after.
+    fn first(user_id: &str, connection: String) -> Self {
+        let (provider, bare) = user_id.split_once('|').unwrap_or(("", user_id));
+        Self {
+            provider: provider.to_owned(),
+            user_id: bare.to_owned(),
+            connection,
+            is_social: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod jobs;
 mod recordings;
 mod tokens;
 
