@@ -6,6 +6,7 @@ create table roster.settings (
     mode_chosen_at timestamptz,
     paused_at timestamptz,
     pause_reason text,
+    audit_asked_at timestamptz,
     guard_window interval not null default '1 hour',
     guard_removals_min integer not null default 20 constraint settings_guard_minimum_is_a_number check (guard_removals_min >= 0),
     guard_removals_share double precision not null default 0.05
@@ -29,6 +30,7 @@ comment on table roster.settings is 'What the planner needs to know; one row. Mo
 comment on column roster.settings.mode is 'observe: read and show, write nothing to Auth0; additive: no block, no delete; enforce: everything.';
 comment on column roster.settings.mode_chosen_by is 'Who chose the mode, or why Roster itself went back to observe. Null: nobody yet, so it is observe.';
 comment on column roster.settings.paused_at is 'Since when nothing is done. Null: not paused.';
+comment on column roster.settings.audit_asked_at is 'When roster.audit() last asked for an audit. Null: never.';
 comment on column roster.settings.guard_protected is 'Addresses or user keys whose removal always waits for a person.';
 comment on column roster.settings.guard_admin_role is 'The role of which guard_min_admins must remain. Null: no such guard.';
 comment on column roster.settings.delete_after is 'How long after its removal a blocked account is deleted. Null: never, block only.';

@@ -48,6 +48,8 @@ pub struct Config {
     pub reactor: Reactor,
     /// `sweep.*`
     pub sweep: Sweep,
+    /// `audit.*`
+    pub audit: Audit,
     /// `history.*`
     pub history: History,
     /// `log.*`
@@ -232,6 +234,13 @@ pub struct Reactor {
 pub struct Sweep {
     /// How often.
     pub every: Duration,
+}
+
+/// Comparing with Auth0 itself.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// How often, by the reactor; `None`: only when a person asks.
+    pub every: Option<Duration>,
 }
 
 /// The past.

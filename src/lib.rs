@@ -9,6 +9,8 @@
 //!        └──────────── roster.desired_users ◄── authz: GET /v1/me  (a JWT in, role and permissions out)
 //! ```
 //!
+//! [`audit`] compares the rows with what Auth0 really has, now and then.
+//!
 //! The heart is three files: [`db::listener`] is woken, the view `roster.plan` (`triggers/plan.sql`) decides,
 //! [`reactor`] joins them. Rooms are declared below in the order a newcomer should read them.
 //!
@@ -25,6 +27,8 @@ pub mod db;
 pub mod reactor;
 
 pub mod auth0;
+
+pub mod audit;
 
 pub mod authz;
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    audit::{Audit, schedule},
     auth0,
     authz::{self, Authz},
     config::{self, Config, ConfigError, InvitationSend},
@@ -133,6 +134,10 @@ pub async fn run(
         Part::Server => None,
         _ => Some(reactor(config, pool.clone(), progress.clone())?),
     };
+    let audit = reactor.as_ref().map(|reactor| {
+        // One budget for both, and a call at a time, so that an audit hardly delays the mirror.
+        Audit::new(ways.listen.clone(), reactor.client.clone(), 1)
+    });
     let authz = match part {
         Part::Reactor => None,
         _ => Some(Authz::new(
@@ -215,6 +220,11 @@ pub async fn run(
         }
         stop.cancel();
     };
+    let audits = async {
+        if let Some(audit) = audit {
+            schedule::run(audit, pool.clone(), config.audit.every, stop.clone()).await;
+        }
+    };
     let telling = async {
         tokio::select! {
             biased;
@@ -223,7 +233,7 @@ pub async fn run(
         }
     };
     // In this order: each makes its parts known when it is first asked, before anybody waits for them to begin.
-    let (mirrored, (), ()) = tokio::join!(biased; mirror, server, telling);
+    let (mirrored, (), (), ()) = tokio::join!(biased; mirror, server, telling, audits);
     Ok(mirrored?)
 }
 
@@ -272,7 +282,7 @@ fn reactor(config: &Config, pool: Pool, progress: Progress) -> Result<Reactor, S
     } = config.guard.clone();
     let settings = reactors::Settings {
         // One spelling, since another tenant means starting over in observe.
-        tenant: auth0.base_url.as_str().trim_end_matches('/').to_owned(),
+        tenant: client.tenant().to_owned(),
         connection: auth0.connection.clone(),
         guard_window: window.as_secs_f64(),
         guard_removals_min: i32::try_from(removals_min).unwrap_or(i32::MAX),

@@ -41,6 +41,10 @@ begin
         grant usage on schema roster to roster_reactor;
         grant select, insert, update, delete on all tables in schema roster to roster_reactor;
         grant execute on all functions in schema roster to roster_reactor;
+        -- An audit keeps what it reads in temporary tables; mostly everybody may.
+        if has_database_privilege(current_database(), 'temporary with grant option') then
+            execute format('grant temporary on database %I to roster_reactor', current_database());
+        end if;
         revoke execute on function roster.watch(regclass, text, text[], text), roster.unwatch(regclass), roster.detach(), roster.attach()
             from roster_reactor;
     end if;
@@ -65,7 +69,9 @@ begin
             roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(), roster.pause(text), roster.resume(),
             roster.set_mode(text), roster.release_held(text), roster.discard_held(text), roster.link(text, text), roster.unlink(text),
             roster.invite(text), roster.revision(), roster.wait(interval), roster.explain(text, text), roster.explain_user(text, text),
-            roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8)
+            roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8),
+            roster.audit(), roster.find_drift(text), roster.revert_drift(text), roster.ignore_drift(text), roster.adopt_drift(text),
+            roster.follow(text, text, text)
         to roster_operator;
     end if;
 end

@@ -75,7 +75,9 @@ select
             then format('the pace of the last %s s: %s users', round(pace.seconds), pace.done)
         when pace.per_second > 0 then format('Auth0''s limit: %s calls a second are Roster''s', round(pace.per_second::numeric, 2))
     end as eta_from,
-    (select coalesce(array_agg(o.relation order by o.relation), '{}') from roster.capture_off o) as capture_off
+    (select coalesce(array_agg(o.relation order by o.relation), '{}') from roster.capture_off o) as capture_off,
+    (select max(a.finished_at) from roster.audits a where a.state = 'finished') as last_audit_at,
+    (select count(*) from roster.drift) as drift
 from roster.settings s
 cross join lateral (
     -- From the first call of the last minute on: what was before it is no part of this pace.
@@ -95,6 +97,8 @@ comment on column roster.status.capture_off is 'Watched tables whose changes onl
 comment on column roster.status.pending is 'Users the reactor still has to look at.';
 comment on column roster.status.eta is
     'How long the users still to be looked at take at the pace named in eta_from; waits for a retry or for the pace of mails not counted. Null: nothing tells.';
+comment on column roster.status.last_audit_at is 'When Auth0 itself was last compared with everybody. Null: never.';
+comment on column roster.status.drift is 'What that found and nobody has judged yet: roster.drift.';
 comment on column roster.status.eta_from is 'What eta is computed from: users done in the last minute, or, where that is slower, the calls Auth0 allows in the long run.';
 
 -- In two halves, so that a filter on key or address reaches the indexes of each.
@@ -216,6 +220,16 @@ union all
 select 'bell not heard', 'bell_deaf', count(*), null, max(r.heartbeat_at),
     'Test notifications do not come back: a transaction pooler? Set database.listen_url to a direct connection. Polling carries on.'
 from roster.reactors r where r.bell_deaf and r.stopped_at is null and r.heartbeat_at > now() - interval '1 minute' having count(*) > 0
+union all
+select 'drift', replace(f.kind, ' ', '_'), count(*), (array_agg(coalesce(f.user_key, f.auth0_user_id) order by f.id))[1:10], max(f.found_at),
+    case when roster.is_revertible(f.kind)
+        then format('Auth0 was changed by somebody else. Have it mended: select roster.revert_drift(%L); or see roster.drift.', f.kind)
+        else format('A person decides: select * from roster.adopt_drift(%L); or select roster.ignore_drift(%L);', f.kind, f.kind)
+    end
+from roster.drift f group by f.kind
+union all
+select 'audit failed', a.error_code, null, null, a.finished_at, 'The last audit found nothing, and changed nothing: ' || a.error_detail
+from roster.audits a where a.state = 'failed' and a.id = (select max(l.id) from roster.audits l where l.state <> 'running')
 union all
 select 'settings differ', 'settings_differ', count(distinct r.settings), null, max(r.heartbeat_at), 'Reactors run with different configurations; the last one started wins. Make them the same.'
 from roster.reactors r where r.stopped_at is null and r.heartbeat_at > now() - interval '1 minute' having count(distinct r.settings) > 1;

@@ -30,6 +30,12 @@ impl Process {
         self.0.id()
     }
 
+    /// Its exit code, once it has ended.
+    pub(crate) fn ended(&mut self) -> Result<Option<i32>> {
+        let status = self.0.try_wait()?;
+        Ok(status.map(|status| status.code().unwrap_or(-1)))
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         Usage {
             cpu_seconds: cpu_seconds(self.id(), false),
@@ -145,7 +151,9 @@ impl Emulator {
 
 /// `roster run` on that database and emulator. What the environment says of `ROSTER__REACTOR__…` reaches it.
 pub(crate) fn run(database_url: &str, emulator_url: &str) -> Result<Process> {
-    Process::spawn(command(database_url, emulator_url).env("ROSTER__HTTP__LISTEN", "127.0.0.1:0"))
+    Process::spawn(
+        command("run", database_url, emulator_url).env("ROSTER__HTTP__LISTEN", "127.0.0.1:0"),
+    )
 }
 
 /// `roster run --only server`, likewise, on this port and with this `authz.directory`.
@@ -156,18 +164,23 @@ pub(crate) fn server(
     directory: &str,
 ) -> Result<Process> {
     Process::spawn(
-        command(database_url, emulator_url)
+        command("run", database_url, emulator_url)
             .args(["--only", "server"])
             .env("ROSTER__HTTP__LISTEN", format!("127.0.0.1:{port}"))
             .env("ROSTER__AUTHZ__DIRECTORY", directory),
     )
 }
 
-fn command(database_url: &str, emulator_url: &str) -> Command {
+/// `roster audit`, as [`run`].
+pub(crate) fn audit(database_url: &str, emulator_url: &str) -> Result<Process> {
+    Process::spawn(&mut command("audit", database_url, emulator_url))
+}
+
+fn command(name: &str, database_url: &str, emulator_url: &str) -> Command {
     let options = emulator::Options::default();
     let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
     command
-        .arg("run")
+        .arg(name)
         .env("DATABASE_URL", database_url)
         .env("ROSTER__AUTH0__BASE_URL", emulator_url)
         .env("AUTH0_MGMT_CLIENT_ID", &options.m2m.client_id)

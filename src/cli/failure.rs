@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
+    audit::{AuditError, Means},
     auth0,
     authz::jwks::JwksError,
     config::ConfigError,
@@ -63,6 +64,13 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn kind(error: &anyhow::Error) -> Kind {
+    if let Some(audit) = error.downcast_ref::<AuditError>() {
+        return match audit.means() {
+            Means::Wrong => Kind::Error,
+            Means::Configuration => Kind::Configuration,
+            Means::Unreachable => Kind::Unreachable,
+        };
+    }
     for cause in error.chain() {
         if cause.is::<ConfigError>()
             || cause.is::<UrlError>()
@@ -101,6 +109,16 @@ fn kind(error: &anyhow::Error) -> Kind {
 }
 
 fn next_step(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(audit) = error.downcast_ref::<AuditError>()
+        && !matches!(audit, AuditError::Connect(_))
+    {
+        return Some(match audit.means() {
+            Means::Configuration => {
+                "check auth0.domain or auth0.base_url, auth0.client_id, its secret, and that it has the scope read:users"
+            }
+            _ => "what the last audit found stands; run roster audit again in a while",
+        });
+    }
     for cause in error.chain() {
         if matches!(cause.downcast_ref(), Some(ServiceError::NotInstalled)) {
             return Some("roster migrate");

@@ -75,6 +75,8 @@ async fn show_status(client: &Client, as_json: bool) -> anyhow::Result<Exit> {
         ("invitations staged", "invitations_staged"),
         ("last LISTEN", "last_listen_at"),
         ("last sweep", "last_sweep_at"),
+        ("last audit", "last_audit_at"),
+        ("drift it found", "drift"),
         ("Auth0 budget", "budget"),
         ("changes not captured of", "capture_off"),
     ] {

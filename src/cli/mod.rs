@@ -3,6 +3,9 @@
 //! Data go to stdout, logs and errors to stderr. Whatever a command shows or does, a view or a function of the schema
 //! `roster` shows or does too; the commands only call them.
 
+mod audit;
+mod bar;
+mod drift;
 mod failure;
 mod install;
 mod look;
@@ -169,6 +172,13 @@ enum Command {
         #[arg(long, value_name = "ROWS", default_value = "50", value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
     },
+    /// Compare with what Auth0 really has, by an export of the tenant, and say what is to become of what differs
+    #[command(
+        after_help = "WHICH is all, #id, a kind such as changed, an e-mail address, a user key or an Auth0 user id, of roster.drift.\n\
+                      Exit code 0: no differences; 2: there are some. Auth0 is only read: --repair and --revert have users looked at again,\n\
+                      and the plan with its guards mends them."
+    )]
+    Audit(audit::Options),
     /// The Auth0 emulator alone
     Emulator {
         /// Where to listen
@@ -268,6 +278,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Emulator { listen, options } => {
             run::emulator(listen, options.as_deref(), json).await
         }
+        Command::Audit(options) => audit::audit(&config, options, json).await,
         Command::Status { watch } => look::status(&config, watch, json).await,
         Command::Plan { who } => look::plan(&config, &who, json).await,
         Command::Held {

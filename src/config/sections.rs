@@ -5,9 +5,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    Auth0, Authz, Config, ConfigError, Database, DecisionSink, DirectoryMode, EmailMatch, Guard,
-    History, Http, Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal, Sweep,
-    Tls, callers::callers, layers::Layers,
+    Audit, Auth0, Authz, Config, ConfigError, Database, DecisionSink, DirectoryMode, EmailMatch,
+    Guard, History, Http, Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal,
+    Sweep, Tls, callers::callers, layers::Layers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,6 +57,9 @@ impl Config {
             },
             sweep: Sweep {
                 every: from.duration("sweep.every", SECOND)?,
+            },
+            audit: Audit {
+                every: from.optional_duration("audit.every", Duration::from_secs(60))?,
             },
             history: History {
                 keep: from.duration("history.keep", Duration::from_secs(60))?,

@@ -34,6 +34,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("control", include_str!("../../triggers/control.sql")),
     ("clock", include_str!("../../triggers/clock.sql")),
     ("wait", include_str!("../../triggers/wait.sql")),
+    ("audit", include_str!("../../triggers/audit.sql")),
     ("status", include_str!("../../triggers/status.sql")),
     ("history", include_str!("../../triggers/history.sql")),
     ("explain", include_str!("../../triggers/explain.sql")),

@@ -2,6 +2,7 @@
 //!
 //! Read on in [`listener`] (being woken), [`changes`] (fold), [`mirror`] (claim, begin, record) and [`plan`].
 
+pub mod audit;
 pub mod begin;
 pub mod changes;
 mod claim;

@@ -7,6 +7,7 @@ use crate::support::world::{ANSWERS, OTHER};
 /// The modules whose stories have a tenant.
 const STORIES: &[&str] = &[
     "adoption::",
+    "audit::",
     "between::",
     "blocks::",
     "control::",

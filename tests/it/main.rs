@@ -4,6 +4,7 @@ mod support;
 
 mod adoption;
 mod answers;
+mod audit;
 mod authz;
 mod between;
 mod blocks;

@@ -1,6 +1,7 @@
 //! Log-ins with the documented grants and nothing else can do their work, and no more.
 
 use roster::{
+    audit::Audit,
     db::{
         connect::Endpoint,
         directory::{self, Feed, Found, search},
@@ -8,8 +9,9 @@ use roster::{
     user::Auth0UserId,
 };
 use tokio_postgres::{Client, error::SqlState};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::world::World;
+use crate::support::world::{World, eventually};
 
 /// A log-in of its own that is granted one of Roster's roles.
 async fn log_in(world: &World, role: &str) -> (String, Endpoint) {
@@ -27,8 +29,10 @@ async fn log_in(world: &World, role: &str) -> (String, Endpoint) {
     (name, endpoint)
 }
 
+/// Once its sessions have ended, and their temporary tables with them.
 async fn log_out(world: &World, name: &str) {
-    world.run(&format!("drop role {name}")).await;
+    let drop = format!("drop role {name}");
+    eventually(&drop, async || world.sql.batch_execute(&drop).await.is_ok()).await;
 }
 
 async fn is_denied(client: &Client, statement: &str) {
@@ -61,6 +65,21 @@ async fn a_reactor_runs_with_the_role_roster_reactor_alone() {
     is_denied(&client, "select * from public.users").await;
     is_denied(&client, "select roster.unwatch('public.users')").await;
     drop(client);
+    log_out(&world, &name).await;
+}
+
+#[tokio::test]
+async fn an_audit_is_made_with_the_role_roster_reactor_alone() {
+    let world = World::new().await;
+    world.add(&["ada@example.test"]).await;
+    world.settle().await;
+    // As late as an export may be.
+    let a_while = serde_json::json!({"advance_seconds": 10});
+    world.tenant.control("clock", a_while).await;
+    let (name, endpoint) = log_in(&world, "roster_reactor").await;
+    let audit = Audit::new(endpoint, world.reactor.client.clone(), 1);
+    let summary = audit.run(&(), &CancellationToken::new()).await;
+    assert_eq!(summary.expect("an audit").accounts_seen, 1);
     log_out(&world, &name).await;
 }
 
@@ -143,11 +162,12 @@ async fn an_operator_presses_the_buttons_and_a_reader_only_looks() {
     let client = endpoint.session().await.expect("a session");
     client
         .batch_execute(
-            "select * from roster.status; select * from roster.plan; select * from roster.problems",
+            "select * from roster.status; select * from roster.plan; select * from roster.problems; select * from roster.drift",
         )
         .await
         .expect("a reader's views");
     is_denied(&client, "select roster.pause('x')").await;
+    is_denied(&client, "select roster.revert_drift('all')").await;
     drop(client);
     log_out(&world, &operator).await;
     log_out(&world, &reader).await;
