@@ -32,6 +32,8 @@ pub mod audit;
 
 pub mod authz;
 
+pub mod import;
+
 pub mod service;
 
 pub mod config;

@@ -71,8 +71,15 @@ begin
             roster.invite(text), roster.revision(), roster.wait(interval), roster.explain(text, text), roster.explain_user(text, text),
             roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8),
             roster.audit(), roster.find_drift(text), roster.revert_drift(text), roster.ignore_drift(text), roster.adopt_drift(text),
-            roster.follow(text, text, text)
+            roster.follow(text, text, text),
+            roster.import_into(regclass, jsonb), roster.import_begin(text, text[], jsonb), roster.this_import(), roster.columns_of(regclass),
+            roster.import_judge(uuid), roster.import_write(uuid, integer, integer), roster.import_batch(uuid, integer, integer),
+            roster.import_all(uuid), roster.import_finish(uuid, boolean), roster.import_applied(uuid, integer, integer, integer, integer),
+            roster.import_apply(boolean, uuid), roster.import_check(uuid)
         to roster_operator;
+        -- What an import writes in the users table it writes with the operator's own rights there.
+        grant insert on roster.import, roster.imports to roster_operator;
+        grant insert, update, delete on roster.import_lines to roster_operator;
     end if;
 end
 $$;

@@ -12,6 +12,7 @@ use crate::{
         connect::{self, ConnectError, UrlError},
         migrate::MigrateError,
     },
+    import::ImportError,
     service::ServiceError,
 };
 
@@ -77,6 +78,7 @@ fn kind(error: &anyhow::Error) -> Kind {
             || cause.is::<auth0::SettingsError>()
             || cause.is::<JwksError>()
             || cause.is::<Usage>()
+            || cause.is::<ImportError>()
             || matches!(
                 cause.downcast_ref(),
                 Some(

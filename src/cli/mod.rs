@@ -7,6 +7,7 @@ mod audit;
 mod bar;
 mod drift;
 mod failure;
+mod import;
 mod install;
 mod look;
 mod output;
@@ -179,6 +180,13 @@ enum Command {
                       and the plan with its guards mends them."
     )]
     Audit(audit::Options),
+    /// Users from a CSV file into the users table: all of them, or none
+    #[command(
+        after_help = "The header names the table's columns; a line means the row with its address. An empty cell changes nothing.\n\
+                      An import that was broken off has written nothing: repeat it. Exit code 2: --dry-run found something to write, or bad lines\n\
+                      were skipped; 1: bad lines, so nothing was written."
+    )]
+    Import(import::Args),
     /// The Auth0 emulator alone
     Emulator {
         /// Where to listen
@@ -308,6 +316,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             };
             past::history(&config, which, limit, json).await
         }
+        Command::Import(args) => import::import(&config, args, json).await,
         Command::Mode { mode } => press::mode(&config, mode, json).await,
         Command::Pause { reason } => press::pause(&config, &reason).await,
         Command::Resume => press::resume(&config).await,

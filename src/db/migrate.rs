@@ -38,6 +38,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("status", include_str!("../../triggers/status.sql")),
     ("history", include_str!("../../triggers/history.sql")),
     ("explain", include_str!("../../triggers/explain.sql")),
+    ("import", include_str!("../../triggers/import.sql")),
 ];
 const ACCESS: &str = include_str!("../../triggers/access.sql");
 const DESIRED_USERS: &str = include_str!("../../triggers/desired_users.sql");

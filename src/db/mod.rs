@@ -13,6 +13,7 @@ pub mod directory;
 pub mod done;
 mod findings;
 pub mod heartbeat;
+pub mod import;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;

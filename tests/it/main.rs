@@ -21,6 +21,7 @@ mod failover;
 mod faults;
 mod fold;
 mod guard;
+mod import;
 mod invitations;
 mod kills;
 mod lanes;

@@ -19,7 +19,7 @@ async fn an_empty_database_gets_the_tables_the_triggers_and_the_planner() {
     let database = Database::empty().await;
     let mut client = database.client().await;
     let report = migrated(&mut client).await;
-    assert_eq!(report.applied.len(), 5);
+    assert_eq!(report.applied.len(), 6);
     assert_eq!(report.view_to_write, None);
     assert_eq!(report.indexes, Vec::<String>::new());
     assert_eq!(
