@@ -34,6 +34,8 @@ pub mod authz;
 
 pub mod import;
 
+pub mod doctor;
+
 pub mod service;
 
 pub mod config;

@@ -41,7 +41,7 @@ pub use self::{
     error::{CallError, Cause, Detail, SettingsError, TokenError},
     jobs::{ExportError, ExportedUsers, FileError, Job, JobState, Link},
     limits::{Class, ClassBudget, Pace},
-    user::{Identity, NewUser, Patch, User},
+    user::{Identity, NewUser, Patch, Strategy, User},
 };
 use crate::user::Auth0UserId;
 
@@ -182,6 +182,16 @@ impl Client {
         let call = Call::on("check token", Method::POST, Class::Other, "/oauth/token");
         let token = self.caller.token(&call, self.caller.deadline()).await?;
         Ok(token.scopes.to_vec())
+    }
+
+    /// What kind of connection the configured one is. Needs `read:connections`, which nothing else here does.
+    pub async fn strategy(&self) -> Result<Strategy, CallError> {
+        let (class, path) = (Class::Other, "/api/v2/connections");
+        let call =
+            Call::on("get connection", Method::GET, class, path).listing("name", &self.connection);
+        let found: Vec<wire::ConnectionAnswer> = call.parse(self.send(&call).await?)?;
+        let own = found.into_iter().find(|one| *one.name == *self.connection);
+        Ok(own.map_or(Strategy::None, wire::ConnectionAnswer::strategy))
     }
 
     /// The user with this id, `None` where Auth0 has none. Reads by id see every earlier write.

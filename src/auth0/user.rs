@@ -115,3 +115,14 @@ impl fmt::Debug for Patch {
             .finish()
     }
 }
+
+/// What a connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// Auth0 keeps its users and their passwords.
+    Database,
+    /// Somebody else does; Auth0's name for whom.
+    Other(String),
+    /// There is no such connection.
+    None,
+}

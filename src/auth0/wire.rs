@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::user::{Identity, NewUser, Patch, User};
+use super::user::{Identity, NewUser, Patch, Strategy, User};
 use crate::user::Auth0UserId;
 
 /// The provider prefix of users in a database connection.
@@ -223,6 +223,22 @@ struct IdentityAnswer {
     connection: String,
     #[serde(default, rename = "isSocial", deserialize_with = "null_is_default")]
     is_social: bool,
+}
+
+/// One of a 200 of `GET /api/v2/connections`.
+#[derive(Deserialize)]
+pub(super) struct ConnectionAnswer {
+    pub(super) name: String,
+    strategy: String,
+}
+
+impl ConnectionAnswer {
+    pub(super) fn strategy(self) -> Strategy {
+        match &*self.strategy {
+            "auth0" => Strategy::Database,
+            _ => Strategy::Other(self.strategy),
+        }
+    }
 }
 
 impl From<UserAnswer> for User {

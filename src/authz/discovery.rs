@@ -11,7 +11,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::jwks::{Jwks, JwksError};
+use super::{
+    Settings,
+    jwks::{Jwks, JwksError, KeySet},
+};
 
 /// Tries, and the wait after the first; each further one waits twice as long.
 const TRIES: u32 = 5;
@@ -52,6 +55,32 @@ pub(super) async fn compare(issuer: &str, keys: &Jwks, stop: &CancellationToken)
             Err(_) => return,
         }
     }
+}
+
+/// What an issuer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Issuer {
+    /// What the settings call it. It lists so many keys.
+    Same { keys: usize },
+    /// Something else: its tokens are refused.
+    Named { name: String },
+    /// Nothing that can be read; its keys can.
+    Unnamed { keys: usize },
+}
+
+/// Reads the issuer's keys and its discovery document.
+///
+/// # Errors
+/// [`JwksError`]: the keys cannot be had, so no token can be verified.
+pub async fn ask(settings: &Settings) -> Result<Issuer, JwksError> {
+    let jwks = Jwks::new(settings.jwks_url.clone(), |_| {})?;
+    let body = jwks.download(settings.jwks_url.clone()).await?;
+    let keys = KeySet::parse(&body)?.len();
+    Ok(match named(&settings.issuer, &jwks).await {
+        Ok(name) if name == settings.issuer => Issuer::Same { keys },
+        Ok(name) => Issuer::Named { name },
+        Err(_) => Issuer::Unnamed { keys },
+    })
 }
 
 /// What the issuer's discovery document calls it (`OpenID` Connect Discovery 1.0 section 4).

@@ -111,6 +111,12 @@ impl KeySet {
         })
     }
 
+    /// How many keys there are; one at least.
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The key of this id.
     pub fn get(&self, kid: &str) -> Option<Arc<DecodingKey>> {
         self.keys.get(kid).cloned()

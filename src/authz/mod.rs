@@ -19,7 +19,7 @@ mod bearer;
 pub mod decision;
 mod decision_log;
 mod directory;
-mod discovery;
+pub mod discovery;
 mod endpoint;
 pub mod explain;
 mod handlers;

@@ -5,6 +5,9 @@
 
 mod audit;
 mod bar;
+mod audit;
+mod bar;
+mod doctor;
 mod drift;
 mod failure;
 mod import;
@@ -81,6 +84,11 @@ enum Command {
         #[arg(long, value_name = "PART")]
         only: Option<Only>,
     },
+    /// Look at everything an installation stands on, and say what to do about what is not as it should be
+    #[command(
+        after_help = "It changes nothing. Exit code 0: fine, or warnings only; 1: something does not work; 5: the database or Auth0 cannot be reached."
+    )]
+    Doctor,
     /// How things stand: mode, backlog, held removals, problems
     Status {
         /// Show it again every two seconds until Ctrl-C
@@ -239,6 +247,8 @@ enum Exit {
     Held = 3,
     /// Something has to be configured or written first.
     Configuration = 4,
+    /// The database or Auth0 cannot be reached.
+    Unreachable = 5,
 }
 
 /// Whether a command line would be understood; runs nothing.
@@ -287,6 +297,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             run::emulator(listen, options.as_deref(), json).await
         }
         Command::Audit(options) => audit::audit(&config, options, json).await,
+        Command::Doctor => doctor::doctor(&config, json).await,
         Command::Status { watch } => look::status(&config, watch, json).await,
         Command::Plan { who } => look::plan(&config, &who, json).await,
         Command::Held {

@@ -134,6 +134,26 @@ pub(crate) async fn ears(endpoint: &Endpoint, listen: &str) -> Result<Ears, Ende
     })
 }
 
+/// How long a notification takes that is rung at `rings` and heard at `listens`.
+///
+/// # Errors
+/// [`Ended::Deaf`]: it does not come, within five seconds.
+pub async fn round_trip(listens: &Endpoint, rings: &Endpoint) -> Result<Duration, Ended> {
+    let mut ears = ears(listens, "listen roster_probe").await?;
+    let nonce = Uuid::new_v4();
+    let rang = Instant::now();
+    ring_probe(rings.clone(), nonce).await?;
+    let heard = async {
+        while let Some(ring) = ears.rung.recv().await {
+            if ring.payload() == nonce.to_string() {
+                return Ok(rang.elapsed());
+            }
+        }
+        Err(Ended::Silent)
+    };
+    timeout(PATIENCE, heard).await.map_err(|_| Ended::Deaf)?
+}
+
 /// Why a connection that is told of changes ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {

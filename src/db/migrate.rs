@@ -305,6 +305,49 @@ pub async fn is_installed(client: &Client) -> Result<bool, MigrateError> {
     .await
 }
 
+/// The numbered files that are not applied yet, by name.
+///
+/// # Errors
+/// [`MigrateError`] if the database cannot be asked.
+pub async fn pending(client: &Client) -> Result<Vec<String>, MigrateError> {
+    let begun: bool = scalar(
+        client,
+        "the migrations",
+        "select to_regclass('roster.migrations') is not null",
+    )
+    .await?;
+    let applied: Vec<i64> = match begun {
+        false => Vec::new(),
+        true => client
+            .query("select version from roster.migrations", &[])
+            .await
+            .map_err(sql("the migrations"))?
+            .iter()
+            .map(|row| row.get(0))
+            .collect(),
+    };
+    let runner = runner();
+    let all = runner.get_migrations().iter();
+    Ok(all
+        .filter(|one| !applied.contains(&i64::from(one.version())))
+        .map(file_name)
+        .collect())
+}
+
+/// The roles to grant that are not there, as the statements that make them.
+///
+/// # Errors
+/// [`MigrateError`] if the database cannot be asked.
+pub async fn roles_missing(client: &Client) -> Result<Vec<String>, MigrateError> {
+    let mut missing = Vec::new();
+    for role in ROLES {
+        if role_is_missing(client, role).await? {
+            missing.push(format!("create role {role} nologin;"));
+        }
+    }
+    Ok(missing)
+}
+
 fn runner() -> Runner {
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("roster.migrations");

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod control;
 pub mod demo;
 pub mod directory;
+pub mod doctor;
 pub mod done;
 mod findings;
 pub mod heartbeat;

@@ -15,6 +15,7 @@ mod clocks;
 mod control;
 mod database;
 mod demo;
+mod doctor;
 mod emulator;
 mod explain;
 mod failover;
