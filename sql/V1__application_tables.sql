@@ -1,11 +1,15 @@
 -- The application's tables, where they do not exist yet: users, roles and what they may do.
 --
 -- Guarantees: an existing table is left exactly as it is. Indexes, foreign keys and the updated_at trigger come only with a users
--- table that is made here.
+-- table that is made here. Where somebody has said already who the users are (roster.desired_users), nothing is made.
 do $$
 declare
     users_is_ours boolean := to_regclass('public.users') is null;
 begin
+    if to_regclass('roster.desired_users') is not null then
+        return;
+    end if;
+
     create table if not exists public.roles (
         name text constraint roles_name_is_the_key primary key,
         description text

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::init;
 use crate::{
     audit::{AuditError, Means},
     auth0,
@@ -79,6 +80,7 @@ fn kind(error: &anyhow::Error) -> Kind {
             || cause.is::<JwksError>()
             || cause.is::<Usage>()
             || cause.is::<ImportError>()
+            || cause.is::<init::InitError>()
             || matches!(
                 cause.downcast_ref(),
                 Some(

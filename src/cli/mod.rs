@@ -5,12 +5,11 @@
 
 mod audit;
 mod bar;
-mod audit;
-mod bar;
 mod doctor;
 mod drift;
 mod failure;
 mod import;
+mod init;
 mod install;
 mod look;
 mod output;
@@ -62,6 +61,11 @@ enum Command {
         #[arg(long)]
         tour: bool,
     },
+    /// Look at an existing users table and propose how to map it, as SQL with five users as it would show them
+    #[command(
+        after_help = "It writes nothing without --apply. Next: roster migrate, if you wrote the view yourself; roster run, which observes only."
+    )]
+    Init(init::Args),
     /// Install or upgrade schema and triggers; safe to repeat
     #[command(
         after_help = "Reads DATABASE_URL. Exit code 4 if the users table needs a view that you write first."
@@ -297,6 +301,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             run::emulator(listen, options.as_deref(), json).await
         }
         Command::Audit(options) => audit::audit(&config, options, json).await,
+        Command::Init(args) => init::init(&config, &args, json).await,
         Command::Doctor => doctor::doctor(&config, json).await,
         Command::Status { watch } => look::status(&config, watch, json).await,
         Command::Plan { who } => look::plan(&config, &who, json).await,

@@ -3,6 +3,7 @@
 //! Read on in [`listener`] (being woken), [`changes`] (fold), [`mirror`] (claim, begin, record) and [`plan`].
 
 pub mod audit;
+pub mod adopt;
 pub mod begin;
 pub mod changes;
 mod claim;

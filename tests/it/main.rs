@@ -23,6 +23,7 @@ mod faults;
 mod fold;
 mod guard;
 mod import;
+mod init;
 mod invitations;
 mod kills;
 mod lanes;

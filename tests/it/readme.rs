@@ -58,6 +58,8 @@ fn every_roster_command_of_the_readme_parses() {
         "roster audit --adopt changed",
         "roster audit --ignore #17",
         "roster migrate --apply",
+        "roster init --users-table hr.people",
+        "roster doctor",
         "roster run --only server",
         "roster demo --tour",
         "roster emulator --listen 127.0.0.1:4000",
