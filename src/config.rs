@@ -86,6 +86,10 @@ pub struct Auth0 {
     pub client_secret: SecretString,
     /// The database connection users are created in.
     pub connection: String,
+    /// Auth0's id of it; none: asked for where it is needed.
+    pub connection_id: Option<String>,
+    /// Whether many new users may go by import jobs.
+    pub import_jobs: bool,
     /// The share of Auth0's rate limits to use, in (0, 1].
     pub budget_share: f64,
 }

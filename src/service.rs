@@ -24,7 +24,7 @@ use crate::{
     },
     http,
     progress::Progress,
-    reactor::{self, AFTERLOOKS, Reactor},
+    reactor::{self, AFTERLOOKS, Imports, Reactor},
     telemetry::Metrics,
 };
 
@@ -317,6 +317,12 @@ fn reactor(config: &Config, pool: Pool, progress: Progress) -> Result<Reactor, S
         settings,
         poll_interval: config.reactor.poll_interval,
         afterlooks: AFTERLOOKS,
+        imports: match auth0.import_jobs {
+            true => Imports::Auto {
+                connection_id: auth0.connection_id.clone(),
+            },
+            false => Imports::Never,
+        },
         sweep_every: config.sweep.every,
         history_keep: config.history.keep,
         workers: config.reactor.workers,

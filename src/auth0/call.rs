@@ -1,6 +1,6 @@
 //! Making a call: token, turn, exchange, and what the answer says.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use reqwest::{
     Method, StatusCode,
@@ -34,7 +34,7 @@ pub(super) struct Call<'a> {
     route: &'static str,
     path: String,
     query: Option<(&'static str, &'a str)>,
-    body: Option<Vec<u8>>,
+    body: Option<(Vec<u8>, Cow<'static, str>)>,
     class: Class,
     /// Longest answer in bytes.
     limit: usize,
@@ -118,7 +118,21 @@ impl<'a> Call<'a> {
     /// Goes out with this JSON.
     pub(super) fn with(mut self, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body);
-        self.body = Some(body.expect("texts, booleans and maps with text keys always serialize"));
+        let body = body.expect("texts, booleans and maps with text keys always serialize");
+        self.body = Some((body, "application/json".into()));
+        self
+    }
+
+    /// Goes out with this form, whose type names its boundary.
+    pub(super) fn with_form(mut self, form: Vec<u8>, content_type: String) -> Self {
+        self.body = Some((form, content_type.into()));
+        self
+    }
+
+    /// Is about what is below the path.
+    pub(super) fn asking(mut self, below: &str) -> Self {
+        self.path = format!("{}/{below}", self.path);
+        self.limit = LIST_LIMIT;
         self
     }
 
@@ -307,9 +321,9 @@ impl Caller {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.header.clone());
         }
-        if let Some(body) = &call.body {
+        if let Some((body, content_type)) = &call.body {
             request = request
-                .header(CONTENT_TYPE, "application/json")
+                .header(CONTENT_TYPE, &**content_type)
                 .body(body.clone());
         }
         if call.method != Method::GET {

@@ -6,6 +6,7 @@
 //!
 //! Source: <https://auth0.com/docs/manage-users/user-migration/bulk-user-exports>.
 
+mod import;
 pub(super) mod lines;
 
 use std::{fmt, time::Duration};
@@ -13,8 +14,11 @@ use std::{fmt, time::Duration};
 use reqwest::{Method, Response, StatusCode};
 use tokio::time::{error::Elapsed, timeout};
 
-pub use self::lines::FileError;
 use self::lines::Lines;
+pub use self::{
+    import::{ImportFile, Refusal},
+    lines::FileError,
+};
 use super::{
     Client, User,
     call::Call,
@@ -35,10 +39,23 @@ pub struct Job {
     pub id: String,
     /// How far it is.
     pub state: JobState,
+    /// What an import came to, once it is done.
+    pub summary: Option<Summary>,
     /// How much of it is done, where Auth0 says so.
     pub percent: Option<u8>,
     /// Auth0's own words about a failure; not for logs.
     pub detail: Detail,
+}
+
+/// What became of the records of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// All of them.
+    pub total: u64,
+    /// New users.
+    pub inserted: u64,
+    /// Not taken.
+    pub failed: u64,
 }
 
 /// How far a job is.
@@ -177,6 +194,7 @@ fn job(call: &Call<'_>, answer: super::transport::Answer) -> Result<Job, CallErr
     Ok(Job {
         state,
         percent: shown.percent(),
+        summary: shown.summary(),
         detail: Detail::new(shown.status_details.as_str()),
         id: shown.id,
     })

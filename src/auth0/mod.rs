@@ -39,7 +39,9 @@ use self::{
 };
 pub use self::{
     error::{CallError, Cause, Detail, SettingsError, TokenError},
-    jobs::{ExportError, ExportedUsers, FileError, Job, JobState, Link},
+    jobs::{
+        ExportError, ExportedUsers, FileError, ImportFile, Job, JobState, Link, Refusal, Summary,
+    },
     limits::{Class, ClassBudget, Pace},
     user::{Identity, NewUser, Patch, Strategy, User},
 };
@@ -186,12 +188,16 @@ impl Client {
 
     /// What kind of connection the configured one is. Needs `read:connections`, which nothing else here does.
     pub async fn strategy(&self) -> Result<Strategy, CallError> {
+        let own = self.own_connection().await?;
+        Ok(own.map_or(Strategy::None, wire::ConnectionAnswer::strategy))
+    }
+
+    async fn own_connection(&self) -> Result<Option<wire::ConnectionAnswer>, CallError> {
         let (class, path) = (Class::Other, "/api/v2/connections");
         let call =
             Call::on("get connection", Method::GET, class, path).listing("name", &self.connection);
         let found: Vec<wire::ConnectionAnswer> = call.parse(self.send(&call).await?)?;
-        let own = found.into_iter().find(|one| *one.name == *self.connection);
-        Ok(own.map_or(Strategy::None, wire::ConnectionAnswer::strategy))
+        Ok(found.into_iter().find(|one| *one.name == *self.connection))
     }
 
     /// The user with this id, `None` where Auth0 has none. Reads by id see every earlier write.

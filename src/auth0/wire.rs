@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::user::{Identity, NewUser, Patch, Strategy, User};
+use super::{
+    jobs::{Refusal, Summary},
+    user::{Identity, NewUser, Patch, Strategy, User},
+};
 use crate::user::Auth0UserId;
 
 /// The provider prefix of users in a database connection.
@@ -178,11 +181,76 @@ pub(super) struct JobAnswer {
     percentage_done: Value,
     #[serde(default)]
     pub(super) status_details: Value,
+    #[serde(default)]
+    summary: Value,
 }
 
 impl JobAnswer {
     pub(super) fn percent(&self) -> Option<u8> {
         self.percentage_done.as_u64()?.try_into().ok()
+    }
+
+    pub(super) fn summary(&self) -> Option<Summary> {
+        let number = |name: &str| self.summary.get(name)?.as_u64();
+        Some(Summary {
+            total: number("total")?,
+            inserted: number("inserted")?,
+            failed: number("failed")?,
+        })
+    }
+}
+
+/// A user in the file of an import.
+#[derive(Serialize)]
+pub(super) struct ImportRecord<'a> {
+    user_id: &'a str,
+    email: &'a str,
+    email_verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "no_keys")]
+    app_metadata: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "no_keys")]
+    user_metadata: &'a Map<String, Value>,
+}
+
+impl<'a> ImportRecord<'a> {
+    /// `None` where the id is not one of a database connection. See [`super::jobs`] for why the address counts as verified.
+    pub(super) fn new(new: &'a NewUser) -> Option<Self> {
+        Some(Self {
+            user_id: bare_id(&new.id)?,
+            email: &new.email,
+            email_verified: true,
+            name: new.name.as_deref(),
+            app_metadata: &new.app_metadata,
+            user_metadata: &new.user_metadata,
+        })
+    }
+}
+
+/// One of a 200 of `GET /api/v2/jobs/{id}/errors`.
+#[derive(Deserialize)]
+pub(super) struct ImportError {
+    #[serde(default)]
+    user: Value,
+    #[serde(default)]
+    errors: Vec<Value>,
+}
+
+impl ImportError {
+    pub(super) fn refusal(self) -> Refusal {
+        let bare = self.user.get("user_id").and_then(Value::as_str);
+        let code = self
+            .errors
+            .first()
+            .and_then(|error| error.get("code")?.as_str());
+        Refusal {
+            id: bare.map(|bare| match bare.starts_with(DATABASE_PREFIX) {
+                true => Auth0UserId(bare.to_owned()),
+                false => Auth0UserId(format!("{DATABASE_PREFIX}{bare}")),
+            }),
+            code: code.unwrap_or("import_error").to_owned(),
+        }
     }
 }
 
@@ -228,6 +296,7 @@ struct IdentityAnswer {
 /// One of a 200 of `GET /api/v2/connections`.
 #[derive(Deserialize)]
 pub(super) struct ConnectionAnswer {
+    pub(super) id: String,
     pub(super) name: String,
     strategy: String,
 }

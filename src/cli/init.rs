@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// The table that holds the users, such as hr.people
     #[arg(long, value_name = "TABLE")]
     users_table: String,
-    /// Which column holds what, where that cannot be guessed: key, email, name, role, blocked or auth0_user_id
+    /// Which column holds what, where that cannot be guessed: key, email, name, role, blocked or `auth0_user_id`
     #[arg(long, value_name = "WHAT=COLUMN", value_parser = said)]
     column: Vec<(String, String)>,
     /// Write the view, install Roster around it, watch the tables and build the indexes

@@ -128,6 +128,8 @@ fn base_url(from: &Layers) -> Result<Option<Url>, ConfigError> {
 
 fn auth0(from: &Layers, base_url: Option<&Url>) -> Result<Result<Auth0, Missing>, ConfigError> {
     let connection = from.required_text("auth0.connection")?;
+    let connection_id = from.text("auth0.connection_id")?;
+    let import_jobs = from.choice("auth0.import_jobs", &[("auto", true), ("never", false)])?;
     let budget_share = from.share("auth0.budget_share")?;
     if budget_share == 0.0 {
         return Err(from.bad("auth0.budget_share", "a number above 0, at most 1"));
@@ -146,6 +148,8 @@ fn auth0(from: &Layers, base_url: Option<&Url>) -> Result<Result<Auth0, Missing>
             client_id,
             client_secret: client_secret.into(),
             connection,
+            connection_id,
+            import_jobs,
             budget_share,
         })
     }))

@@ -329,7 +329,7 @@ pub async fn pending(client: &Client) -> Result<Vec<String>, MigrateError> {
     let runner = runner();
     let all = runner.get_migrations().iter();
     Ok(all
-        .filter(|one| !applied.contains(&i64::from(one.version())))
+        .filter(|one| !applied.contains(&one.version()))
         .map(file_name)
         .collect())
 }

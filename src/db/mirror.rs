@@ -29,7 +29,7 @@ use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub use super::claim::claim;
+pub use super::claim::{claim, claim_new, new_users};
 use super::{
     DbError,
     begin::{self, Begun, Next, Started},

@@ -2,8 +2,8 @@
 //!
 //! Read on in [`listener`] (being woken), [`changes`] (fold), [`mirror`] (claim, begin, record) and [`plan`].
 
-pub mod audit;
 pub mod adopt;
+pub mod audit;
 pub mod begin;
 pub mod changes;
 mod claim;

@@ -10,7 +10,7 @@ use crate::{
 
 /// What the mirror calls (README, "On your own database and tenant").
 const NEEDED: [&str; 4] = ["read:users", "create:users", "update:users", "delete:users"];
-/// Lets this check look, and nothing else.
+/// Lets first loads go by import jobs, and this check look.
 const HARMLESS: &str = "read:connections";
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
@@ -69,7 +69,7 @@ async fn connection(client: &Client, scopes: &[String]) -> Finding {
             "connection",
             Level::Unknown,
             format!("whether there is a database connection {name} cannot be seen"),
-            "see in Auth0's dashboard: Authentication, Database; or grant read:connections while you ask",
+            "see in Auth0's dashboard: Authentication, Database; or grant read:connections, with which first loads go by import jobs too",
         );
     }
     match client.strategy().await {

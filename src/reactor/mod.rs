@@ -18,6 +18,7 @@
 //!   user over by then, or this one is stopped, the call counts as unanswered and the account is looked at.
 
 pub mod apply;
+mod first_load;
 mod looks;
 #[cfg(test)]
 mod model;
@@ -28,12 +29,12 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, interval, interval_at, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::{apply::call_deadline, looks::AFTERLOOKS};
+pub use self::{apply::call_deadline, first_load::Imports, looks::AFTERLOOKS};
 use self::{
     looks::{Look, Looks},
     work::Work,
@@ -86,6 +87,8 @@ pub struct Reactor {
     pub history_keep: Duration,
     /// Calls to Auth0 under way at a time.
     pub workers: usize,
+    /// Whether many new users may go by import jobs.
+    pub imports: Imports,
     /// Where its parts tell that they get on.
     pub progress: Progress,
 }
@@ -109,6 +112,9 @@ impl Reactor {
         // It goes on while the last calls end: until then the leases are to count.
         let beating = AbortOnDropHandle::new(tokio::spawn(reactor.clone().beat(endpoint)));
         let work = Work::start(reactor.clone(), stop.clone());
+        let loaded = Arc::new(Notify::new());
+        let loading = first_load::run(reactor.clone(), loaded.clone(), stop.clone());
+        let loading = AbortOnDropHandle::new(tokio::spawn(loading));
         let mut held_back = false;
         let mut poll = interval(reactor.poll_interval);
         let mut sweep = interval_at(Instant::now() + reactor.sweep_every, reactor.sweep_every);
@@ -125,6 +131,7 @@ impl Reactor {
                 },
                 () = sleep_until(looks.next_or_now()), if looks.is_any() => Event::Look(looks.took()),
                 () = work.let_go() => Event::Look(Look::ForRoom),
+                () = loaded.notified() => Event::Look(Look::ForRoom),
                 () = reactor.client.pace().ready(Class::WriteUsers), if held_back => Event::Look(Look::ForRoom),
                 _ = poll.tick() => Event::Look(Look::ForChanges),
                 _ = sweep.tick() => Event::Sweep,
@@ -166,7 +173,7 @@ impl Reactor {
         drop((part, hears));
         work.finish(reactor.terms.call_deadline + FOR_THE_RECORD)
             .await;
-        drop((listening, beating));
+        drop((listening, beating, loading));
         reactor.say_goodbye().await;
         Ok(())
     }

@@ -12,6 +12,7 @@ const STORIES: &[&str] = &[
     "blocks::",
     "control::",
     "faults::",
+    "first_load::",
     "guard::",
     "invitations::",
     "mirror::",

@@ -176,7 +176,7 @@ async fn what_users_are_made_of_is_looked_at() {
                 .sql
                 .query(&remedy, &[])
                 .await
-                .map(|rows| rows.len() > 0)
+                .map(|rows| !rows.is_empty())
                 .ok(),
             Some(true),
             "{remedy}"

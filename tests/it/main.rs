@@ -20,6 +20,7 @@ mod emulator;
 mod explain;
 mod failover;
 mod faults;
+mod first_load;
 mod fold;
 mod guard;
 mod import;

@@ -11,7 +11,7 @@ use roster::{
     },
     emulator,
     progress::Progress,
-    reactor::{AFTERLOOKS, Reactor},
+    reactor::{AFTERLOOKS, Imports, Reactor},
 };
 use serde_json::json;
 use tokio_postgres::Client;
@@ -158,6 +158,7 @@ impl<'a> Stage<'a> {
             sweep_every: Duration::from_secs(3600),
             history_keep: Duration::from_secs(3600),
             workers: 16,
+            imports: Imports::Never,
             progress: Progress::default(),
         }
     }

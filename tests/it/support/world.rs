@@ -316,6 +316,7 @@ fn reactor(database: &Database, client: auth0::Client, tenant: &Tenant) -> React
         sweep_every: Duration::from_secs(300),
         history_keep: Duration::from_secs(3600),
         workers: 16,
+        imports: reactor::Imports::Never,
         progress: Progress::default(),
     }
 }
