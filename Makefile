@@ -32,7 +32,7 @@ bench: tools
 storm: TOOLS = --tests
 storm: tools
 	STORM_SEED=$(or $(SEED),1) STORM_SEEDS=$(or $(N),20) \
-		$(CARGO) test --locked --test it -- --include-ignored --nocapture storm::whatever
+		$(CARGO) test --locked --test it -- --nocapture storm::whatever
 
 lint: tools
 	$(CARGO) fmt --all -- --check

@@ -376,16 +376,28 @@ async fn ask_for(tx: &Transaction<'_>, addresses: &[String]) -> Result<(), DbErr
     }
     let statement = tx
         .prepare_cached(
-            "with idle as ( \
-                select m.user_key from roster.mirror m join roster.accounts a on a.user_key = m.user_key \
-                where lower(a.email) in (select lower(w.email) from unnest($1::text[]) w (email)) and a.state <> 'gone' and not m.due \
-                    and exists (select from roster.plan p where p.user_key = m.user_key and p.state = 'due') \
-                for update of m skip locked) \
-             update roster.mirror m set due = true, due_since = now(), generation = m.generation + 1, lane = 'removal' \
-             from idle where m.user_key = idle.user_key",
+            "select m.user_key from roster.mirror m join roster.accounts a on a.user_key = m.user_key \
+             where lower(a.email) in (select lower(w.email) from unnest($1::text[]) w (email)) and a.state <> 'gone' and not m.due \
+             for update of m skip locked",
         )
         .await?;
-    tx.execute(&statement, &[&addresses]).await?;
+    let holders = tx.query(&statement, &[&addresses]).await?;
+    let mut holders: Vec<String> = holders.iter().map(|row| row.get(0)).collect();
+    if holders.is_empty() {
+        return Ok(());
+    }
+    let planned = plan(tx, &holders).await?.rows;
+    holders.retain(|key| {
+        planned
+            .get(key)
+            .is_some_and(|rows| first_due(rows).is_some())
+    });
+    let statement = tx
+        .prepare_cached(
+            "update roster.mirror set due = true, due_since = now(), generation = generation + 1, lane = 'removal' where user_key = any($1)",
+        )
+        .await?;
+    tx.execute(&statement, &[&holders]).await?;
     Ok(())
 }
 

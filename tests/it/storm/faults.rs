@@ -14,8 +14,8 @@
 //! | `terminated` | somebody ends all of the reactors' sessions with PostgreSQL |
 //! | `way cut`, `way frozen` | the network between a reactor and PostgreSQL ends its connections, or is silent for a while and then goes on or ends them |
 //!
-//! Three more are counted here and made elsewhere: `bell lost`, `triggers off` (by [`super::statements`]) and `pause` (by
-//! [`super::operator`]). What Auth0 does wrong is done by the emulator, which also says how often it did.
+//! Four more are counted here and made elsewhere: `bell lost`, `triggers off` (by [`super::statements`]), `pause` (by
+//! [`super::operator`]) and `killed at the end` (by [`super::quiet`]). What Auth0 does wrong is done by the emulator, which also says how often it did.
 
 use std::{
     collections::BTreeMap,
@@ -80,6 +80,7 @@ pub(super) const WORDS: &[&str] = &[
     "token broken",
     "outage",
     "kill",
+    "killed at the end",
     "stall",
     "terminated",
     "way cut",

@@ -4,10 +4,12 @@
 use std::{fmt, time::Duration};
 
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
+use serde_json::json;
 
 use super::{
     faults::Fault,
     operator::Deed,
+    place::CALL_TIMEOUT,
     statements::{Dice, Kind, Tx},
 };
 
@@ -16,6 +18,8 @@ use super::{
 pub(super) struct Mix {
     /// SQL sessions.
     pub(super) sessions: usize,
+    /// Between the one and the other, without it.
+    pub(super) reactors: (usize, usize),
     /// Statements that change rows, at least so many.
     pub(super) statements: usize,
     /// Over how long they are spread.
@@ -26,13 +30,20 @@ pub(super) struct Mix {
     pub(super) faults: &'static [(&'static str, u32)],
     /// How many faults.
     pub(super) wild: usize,
+    /// One more outage of Auth0: when it begins, and how long it is in milliseconds.
+    pub(super) outage: Option<(Duration, u64)>,
     /// How many deeds of other people.
     pub(super) deeds: usize,
     pub(super) poll: Duration,
+    /// How long a reactor waits for an answer of Auth0's. Short, so that a slow answer costs little; where no fault excuses what a lost
+    /// answer leaves in doubt, longer than a busy machine takes.
+    pub(super) call_timeout: Duration,
     /// How long a reactor's claim lasts: longer than a call's deadline, and shorter than a process or a network may stand still.
     pub(super) lease: Duration,
     /// The sweep comes in the end, if something was unseen or is in doubt.
     pub(super) sweeps: bool,
+    /// It begins when everybody has an account.
+    pub(super) settled: bool,
     /// Statements come in bursts, and each has to be noticed before the next one comes.
     pub(super) bursts: bool,
 }
@@ -90,16 +101,20 @@ impl Default for Mix {
     fn default() -> Self {
         Self {
             sessions: 3,
+            reactors: (2, 4),
             // Some are refused, such as an address that is taken.
-            statements: 240,
+            statements: 230,
             span: Duration::from_millis(3_000),
             kinds: KINDS,
             faults: FAULTS,
             wild: 16,
+            outage: None,
             deeds: 8,
             poll: Duration::from_millis(500),
+            call_timeout: CALL_TIMEOUT,
             lease: Duration::from_millis(2_000),
             sweeps: true,
+            settled: false,
             bursts: false,
         }
     }
@@ -161,10 +176,17 @@ impl History {
                 what: What::Fault(Fault::of(word, &mut dice)),
             });
         }
+        events.extend(mix.outage.map(|(at, ms)| Event {
+            at,
+            what: What::Fault(Fault::Outage {
+                how: json!({"kind": "status", "status": 503}),
+                ms,
+            }),
+        }));
         events.sort_by_key(|event| event.at);
         Self {
             seed,
-            reactors: dice.random_range(2..4),
+            reactors: dice.random_range(mix.reactors.0..mix.reactors.1),
             in_order: dice.random_bool(0.5),
             removals_min: match dice.random_bool(0.05) {
                 true => 4,

@@ -238,6 +238,7 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
         "slow answer",
         "outage",
         "kill",
+        "killed at the end",
         "stall",
         "way cut",
         "way frozen",

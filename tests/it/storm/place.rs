@@ -29,7 +29,7 @@ use crate::support::{
     world::{Tenant, client},
 };
 
-/// Short, so that a slow answer costs little.
+/// What a slow answer comes later than; see [`Mix::call_timeout`].
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(300);
 const PERMIT_WAIT: Duration = Duration::from_millis(300);
 /// What is left of a call's deadline for the time between its mark and its turn.
@@ -67,7 +67,13 @@ impl<'a> Stage<'a> {
         removals_min: i32,
     ) -> Self {
         let database = Database::copy_of(template().await).await;
+        // There is little to find a plan for and many sessions are short, so that most of the time would go into planning.
+        let once = format!(
+            "alter database {} set plan_cache_mode = force_generic_plan",
+            database.name()
+        );
         let control = database.client().await;
+        control.batch_execute(&once).await.expect(&once);
         tenant.control("reset", json!({})).await;
         for person in people::ADOPTED {
             let account = json!({
@@ -109,12 +115,17 @@ impl<'a> Stage<'a> {
 
     /// A reactor that reaches the database in this way, as it is after a start: it knows neither token nor pace.
     pub(super) fn reactor(&self, way: &Way) -> Reactor {
-        self.reactor_at(way.endpoint().pool(4), self.auth0())
+        self.reactor_at(way.endpoint().pool(2), self.auth0())
     }
 
     /// The same, straight to the database, and with patience for a busy machine.
     pub(super) fn closing_reactor(&self) -> Reactor {
-        self.reactor_at(self.database.pool(), client(self.tenant, |_| {}))
+        let mut reactor = self.reactor_at(
+            self.database.endpoint().pool(2),
+            client(self.tenant, |_| {}),
+        );
+        reactor.terms.lease = Duration::from_secs(60);
+        reactor
     }
 
     fn reactor_at(&self, pool: Pool, client: auth0::Client) -> Reactor {
@@ -166,7 +177,7 @@ impl<'a> Stage<'a> {
     /// A client of the tenant's API.
     pub(super) fn auth0(&self) -> auth0::Client {
         client(self.tenant, |settings| {
-            settings.call_timeout = CALL_TIMEOUT;
+            settings.call_timeout = self.mix.call_timeout;
             settings.permit_wait = PERMIT_WAIT;
         })
     }

@@ -96,6 +96,9 @@ pub(super) async fn play(
         let stage = Stage::set(tenant, sabotage, mix, history.removals_min).await;
         let crew = Crew::start(&stage, history.reactors).await;
         let answers = Answers::new(counts.clone());
+        while mix.settled && quiet::left(&stage).await > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
         let mut wrong = match mix.bursts {
             true => in_bursts(&stage, &crew, history, mix, &counts).await,
             false => rage(&stage, &crew, &answers, history, mix, &counts).await,
@@ -228,8 +231,7 @@ async fn in_bursts(
     mix: &Mix,
     counts: &Counts,
 ) -> Vec<Unheard> {
-    // What came before is no part of it.
-    while quiet::listening(stage).await < crew.seats.len() || quiet::unnoticed(stage).await > 0 {
+    while quiet::listening(stage).await < crew.seats.len() {
         sleep(Duration::from_millis(20)).await;
     }
     let mut sessions = Vec::new();

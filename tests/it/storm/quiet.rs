@@ -40,7 +40,10 @@ pub(super) async fn comes(
     for (_, seat) in &crew.seats {
         match exchange(seat, None) {
             None => {}
-            Some(process) if !history.in_order => crew.kill(process),
+            Some(process) if !history.in_order => {
+                crew.kill(process);
+                counts.add("killed at the end", 1);
+            }
             Some(process) => {
                 let stopped = process.stop(STOPS).await;
                 wrong
@@ -115,7 +118,7 @@ async fn in_doubt(stage: &Stage<'_>) -> bool {
 }
 
 /// All that is not done.
-async fn left(stage: &Stage<'_>) -> i64 {
+pub(super) async fn left(stage: &Stage<'_>) -> i64 {
     let query = "select (select count(*) from roster.changes where folded_at is null) + (select count(*) from roster.mirror where due) \
          + (select count(*) from roster.plan where state in ('due', 'waiting', 'held', 'suppressed'))";
     stage

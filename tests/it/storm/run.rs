@@ -4,9 +4,11 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
+
+use tokio::sync::watch;
 
 use super::{
     history::{History, Mix},
@@ -16,9 +18,10 @@ use super::{
 };
 
 /// Storms at a time: most of one is waiting.
-const WORKERS: u64 = 8;
+const WORKERS: u64 = 5;
 
-/// Plays these seeds, at least until one ends as `enough` says, and gives how they ended in order.
+/// Plays these seeds, or until one ends as `enough` says, and gives how they ended in order. Those under way then are broken off: what
+/// lacks a safeguard may go round in circles.
 pub(super) fn seeds(
     seeds: RangeInclusive<u64>,
     mix: &Mix,
@@ -26,7 +29,7 @@ pub(super) fn seeds(
     enough: impl Fn(u64, &Outcome) -> bool + Sync,
 ) -> Vec<(u64, Outcome)> {
     let next = AtomicU64::new(*seeds.start());
-    let over = AtomicBool::new(false);
+    let (over, _) = watch::channel(false);
     let outcomes = Mutex::new(Vec::new());
     let number = seeds.clone().count() as u64;
     std::thread::scope(|scope| {
@@ -34,14 +37,20 @@ pub(super) fn seeds(
             scope.spawn(|| {
                 alone(async {
                     let tenant = place::tenant().await;
-                    while !over.load(Ordering::Relaxed) {
+                    let mut is_over = over.subscribe();
+                    loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if !seeds.contains(&seed) {
                             break;
                         }
                         let history = History::of(seed, mix);
-                        let outcome = play::play(&tenant, &history, mix, sabotage).await;
-                        over.fetch_or(enough(seed, &outcome), Ordering::Relaxed);
+                        let outcome = tokio::select! {
+                            outcome = play::play(&tenant, &history, mix, sabotage) => outcome,
+                            _ = is_over.wait_for(|over| *over) => break,
+                        };
+                        if enough(seed, &outcome) {
+                            over.send_replace(true);
+                        }
                         outcomes
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `Insert`, `Upsert`, `Copy` | people come: by INSERT, by ON CONFLICT, three at a time by COPY |
 //! | `Again`, `Recycle` | one who left comes back under the old key; another person gets a key that is free |
-//! | `Role`, `Toggle`, `Name`, `Blocked` | one column changes; roles go back and forth, those of some people all the time |
+//! | `Role`, `Toggle`, `Flip`, `Name`, `Blocked` | one column changes; roles go back and forth, those of some people all the time |
 //! | `Rename`, `Swap`, `Round` | an address changes, sometimes to one that another person had; two exchange theirs, three pass theirs on |
 //! | `Delete`, `Replace`, `Move`, `Key` | a row goes; goes and comes back in one transaction; the same with its Auth0 id; changes its key |
 //! | `RolePermission`, `UserPermission` | what a role, or one person, may do beyond it |
@@ -33,6 +33,7 @@ pub(super) enum Kind {
     Recycle,
     Role,
     Toggle,
+    Flip,
     Name,
     Blocked,
     Rename,
@@ -78,7 +79,8 @@ impl Tx {
             Kind::Again => alone(again(people::ordinary(dice), dice)),
             Kind::Recycle => alone(recycle(people::ordinary(dice), dice)),
             Kind::Role => alone(role(people::any(dice), dice)),
-            Kind::Toggle => alone(toggle(dice)),
+            Kind::Toggle => alone(toggle(people::busy(dice))),
+            Kind::Flip => alone(toggle(dice.random_range(people::ORDINARY))),
             Kind::Name => alone(name(people::any(dice), dice)),
             Kind::Blocked => alone(blocked(people::blockable(dice), dice)),
             Kind::Rename => alone(rename(people::movable(dice), dice)),
@@ -205,8 +207,7 @@ fn role(person: u32, dice: &mut Dice) -> String {
     format!("update users set role = '{role}' where person = {person}")
 }
 
-fn toggle(dice: &mut Dice) -> String {
-    let person = people::busy(dice);
+fn toggle(person: u32) -> String {
     format!(
         "update users set role = case role when 'Admin' then 'Artist' else 'Admin' end where person = {person}"
     )
