@@ -97,13 +97,19 @@ impl Shown<'_> {
     }
 }
 
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_plain() {
+            f.write_str(self.0)
+        } else {
+            Fingerprint::of(self.0).fmt(f)
+        }
+    }
+}
+
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.is_plain() {
-            serializer.serialize_str(self.0)
-        } else {
-            Fingerprint::of(self.0).serialize(serializer)
-        }
+        serializer.collect_str(self)
     }
 }
 

@@ -238,7 +238,7 @@ impl<'a> Trail<'a> {
         macro_rules! refused {
             ($level:ident) => {
                 tracing::$level!(
-                    request.id = request_id,
+                    request.id = %Shown(request_id),
                     decision.id = %self.id,
                     endpoint,
                     token.fingerprint = self.token.get().map(|token| display(token.fingerprint())),
@@ -249,7 +249,7 @@ impl<'a> Trail<'a> {
         }
         match refusal {
             Refusal::Directory(error) => tracing::error!(
-                request.id = request_id,
+                request.id = %Shown(request_id),
                 decision.id = %self.id,
                 endpoint,
                 error = error as &dyn std::error::Error,

@@ -339,8 +339,8 @@ async fn probes_tell_what_is_missing() {
     let metrics = server.get("/metrics", &[]).await.body;
     let metrics = metrics.as_str().unwrap();
     for line in [
-        "roster_authz_requests_total{endpoint=\"/v1/me\",code=\"ok\"} 1",
-        "roster_authz_requests_total{endpoint=\"/v1/me\",code=\"token_malformed\"} 1",
+        "roster_authz_requests_total{endpoint=\"/v1/me\",code=\"ok\",status=\"200\"} 1",
+        "roster_authz_requests_total{endpoint=\"/v1/me\",code=\"token_malformed\",status=\"401\"} 1",
         "roster_authz_key_fetches_total{outcome=\"ok\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");

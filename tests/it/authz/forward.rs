@@ -340,7 +340,8 @@ async fn hasura_gets_a_session_of_texts_or_a_401() {
         &[("authorization", &ada)],
     )
     .await;
-    assert_eq!(answer.refusal(), (401, "method_not_allowed"));
+    assert_eq!(answer.refusal(), (405, "method_not_allowed"));
+    assert_eq!(answer.headers["allow"], "GET, POST");
 }
 
 #[tokio::test]
