@@ -1,7 +1,7 @@
 # make demo    everything at once on this machine: private PostgreSQL, Auth0 emulator, reactor, server
 # make test    formatting, lints and every test
 # make bench   measure against a bare database and what others would use; BUILD=1 times builds from nothing as well
-# make storm   changes and faults at random until N seeds (20) from SEED (1) have ended well
+# make storm   changes and faults at random until N seeds (20) from SEED (1) have ended well; WHICH=storm::sabotage takes safeguards out
 # make lint    formatting and lints alone
 # make tools   install what these need and is missing; the others do it first
 #
@@ -32,7 +32,7 @@ bench: tools
 storm: TOOLS = --tests
 storm: tools
 	STORM_SEED=$(or $(SEED),1) STORM_SEEDS=$(or $(N),20) \
-		$(CARGO) test --locked --test it -- --nocapture storm::whatever
+		$(CARGO) test --locked --test it -- --include-ignored --nocapture $(or $(WHICH),storm::whatever)
 
 lint: tools
 	$(CARGO) fmt --all -- --check

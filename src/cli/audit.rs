@@ -159,7 +159,7 @@ fn tell(summary: &Summary, reverted: i32) {
         );
     } else if summary.open > 0 {
         output::say!(
-            "Next: roster audit --revert, --adopt or --ignore with all, #id, a kind or a user; select * from roster.drift."
+            "Next: roster audit --revert, --adopt or --ignore with all, #id, a kind or a user; psql has them in roster.drift."
         );
     }
 }

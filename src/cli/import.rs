@@ -81,10 +81,7 @@ pub(super) async fn import(config: &Config, args: Args, json: bool) -> anyhow::R
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     let reason = args.reason.clone();
     let reason = reason.unwrap_or_else(|| format!("import of {name}"));
-    transaction
-        .execute("select set_config('roster.reason', $1, true)", &[&reason])
-        .await?;
-    let import = Import::read(&transaction, &name, &mut lines, &columns, |read| {
+    let import = Import::read(&transaction, &name, &reason, &mut lines, &columns, |read| {
         bar.show("bytes read", read, bytes);
     })
     .await?;
@@ -105,10 +102,7 @@ pub(super) async fn import(config: &Config, args: Args, json: bool) -> anyhow::R
         transaction.commit().await?;
         tell(&verdicts, &bad, &args, json)?;
     } else if args.dry_run {
-        // What the table says at COMMIT only, it says now.
-        transaction
-            .batch_execute("set constraints all immediate")
-            .await?;
+        import.as_if_committed(&transaction).await?;
         let all = told(&transaction, &import, json).await?;
         transaction.rollback().await?;
         tell(&verdicts, &all, &args, json)?;

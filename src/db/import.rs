@@ -59,17 +59,22 @@ pub struct Import {
 }
 
 impl Import {
-    /// Copies the lines into the database; `told` hears how many bytes were read. `columns` says what the table calls the file's.
+    /// Copies the lines into the database; `told` hears how many bytes were read. `columns` says what the table calls the file's, `reason`
+    /// what history is to say.
     ///
     /// # Errors
     /// [`Error`]; `RO030` and `RO031` where file and table do not fit.
     pub async fn read<R: Read>(
         transaction: &Transaction<'_>,
         source: &str,
+        reason: &str,
         lines: &mut Lines<R>,
         columns: &BTreeMap<String, String>,
         mut told: impl FnMut(u64),
     ) -> Result<Self, Error> {
+        transaction
+            .execute("select set_config('roster.reason', $1, true)", &[&reason])
+            .await?;
         let row = transaction
             .query_one(
                 "select roster.import_begin($1, $2, $3)",
@@ -124,6 +129,17 @@ impl Import {
             transaction.execute(&batch, &[&self.id, from, to]).await?;
             told(number + 1, self.batches.len());
         }
+        Ok(())
+    }
+
+    /// Has the table say now what it would say at COMMIT only.
+    ///
+    /// # Errors
+    /// [`DbError`]: a deferred constraint.
+    pub async fn as_if_committed(&self, transaction: &Transaction<'_>) -> Result<(), DbError> {
+        transaction
+            .batch_execute("set constraints all immediate")
+            .await?;
         Ok(())
     }
 

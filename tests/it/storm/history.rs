@@ -34,6 +34,8 @@ pub(super) struct Mix {
     pub(super) outage: Option<(Duration, u64)>,
     /// How many deeds of other people.
     pub(super) deeds: usize,
+    /// How long half of the commits take at most, from the ring to their end.
+    pub(super) commit_takes: Duration,
     pub(super) poll: Duration,
     /// How long a reactor waits for an answer of Auth0's. Short, so that a slow answer costs little; where no fault excuses what a lost
     /// answer leaves in doubt, longer than a busy machine takes.
@@ -110,6 +112,7 @@ impl Default for Mix {
             wild: 16,
             outage: None,
             deeds: 8,
+            commit_takes: Duration::from_millis(30),
             poll: Duration::from_millis(500),
             call_timeout: CALL_TIMEOUT,
             lease: Duration::from_millis(2_000),

@@ -69,8 +69,9 @@ impl<'a> Stage<'a> {
         let database = Database::copy_of(template().await).await;
         // There is little to find a plan for and many sessions are short, so that most of the time would go into planning.
         let once = format!(
-            "alter database {} set plan_cache_mode = force_generic_plan",
-            database.name()
+            "alter database {name} set plan_cache_mode = force_generic_plan; alter database {name} set storm.commit_takes = {}",
+            mix.commit_takes.as_secs_f64(),
+            name = database.name()
         );
         let control = database.client().await;
         control.batch_execute(&once).await.expect(&once);
@@ -222,7 +223,7 @@ const ADDED: &str = "
     alter table users enable always trigger remember;
     create function storm.flush() returns trigger language plpgsql as $$
     begin
-        if random() < 0.5 then perform pg_sleep(random() * 0.03); end if;
+        if random() < 0.5 then perform pg_sleep(random() * coalesce(current_setting('storm.commit_takes', true), '0')::float8); end if;
         return null;
     end $$;
     create constraint trigger zz_flush after insert on roster.changes deferrable initially deferred for each row execute function storm.flush();
