@@ -208,7 +208,8 @@ const ADDED: &str = "
         number bigint generated always as identity primary key, txid xid8 default pg_current_xact_id(),
         id integer, person integer, email text, auth0_user_id text);
     create table storm.history (
-        number bigint generated always as identity primary key, op text, person integer, before text, after text, is_mirrored boolean);
+        number bigint generated always as identity primary key, txid xid8 default pg_current_xact_id(), op text, person integer,
+        before text, after text, is_mirrored boolean);
     create function storm.remember() returns trigger language plpgsql as $$
     begin
         if tg_op <> 'INSERT' and (tg_op = 'DELETE' or old.id <> new.id) then
@@ -223,7 +224,7 @@ const ADDED: &str = "
     alter table users enable always trigger remember;
     create function storm.flush() returns trigger language plpgsql as $$
     begin
-        if random() < 0.5 then perform pg_sleep(random() * coalesce(current_setting('storm.commit_takes', true), '0')::float8); end if;
+        if random() < 0.5 then perform pg_sleep(random() * coalesce(nullif(current_setting('storm.commit_takes', true), ''), '0')::float8); end if;
         return null;
     end $$;
     create constraint trigger zz_flush after insert on roster.changes deferrable initially deferred for each row execute function storm.flush();
