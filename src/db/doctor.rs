@@ -135,6 +135,8 @@ pub struct Standing {
     pub large_profiles: i64,
     pub reactors: i64,
     pub sweep_age: Option<Duration>,
+    /// Since the last audit that came to an end.
+    pub audit_age: Option<Duration>,
 }
 
 /// Looks at it. `profile` is the size of metadata, in bytes of JSON, above which they are counted.
@@ -144,12 +146,17 @@ pub struct Standing {
 pub async fn standing(client: &Client, profile: i32) -> Result<Standing, DbError> {
     let query = "select s.mode_was_chosen, s.capture_off, s.reactors, \
             extract(epoch from clock_timestamp() - s.last_sweep_at)::double precision as sweep_age, \
+            extract(epoch from clock_timestamp() - s.last_audit_at)::double precision as audit_age, \
             exists (select from roster.watched where attached and of_users) as users_watched, \
             (select count(*) from (select from roster.desired_users group by lower(email) having count(*) > 1) c) as colliding, \
             (select count(*) from roster.desired_users d where octet_length( \
                 (roster.owned_app_metadata(d.app_metadata, d.role, d.permissions) || coalesce(d.user_metadata, '{}'))::text) > $1) as large_profiles \
         from roster.status s";
     let row = client.query_one(query, &[&profile]).await?;
+    let age = |name: &str| {
+        let seconds: Option<f64> = row.get(name);
+        seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
+    };
     Ok(Standing {
         mode_was_chosen: row.get("mode_was_chosen"),
         users_watched: row.get("users_watched"),
@@ -157,8 +164,7 @@ pub async fn standing(client: &Client, profile: i32) -> Result<Standing, DbError
         colliding: row.get("colliding"),
         large_profiles: row.get("large_profiles"),
         reactors: row.get("reactors"),
-        sweep_age: row
-            .get::<_, Option<f64>>("sweep_age")
-            .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+        sweep_age: age("sweep_age"),
+        audit_age: age("audit_age"),
     })
 }

@@ -42,7 +42,7 @@ const PRESENT: &[(&str, &str)] = &[
 ];
 const ACCESS: &str = include_str!("../../triggers/access.sql");
 const DESIRED_USERS: &str = include_str!("../../triggers/desired_users.sql");
-const WRITE_BACK: &str = include_str!("../../triggers/write_back.sql");
+pub(super) const WRITE_BACK: &str = include_str!("../../triggers/write_back.sql");
 const WRITE_BACK_NONE: &str = include_str!("../../triggers/write_back_none.sql");
 
 /// Roles that hold rights; log-ins are granted them.

@@ -269,6 +269,7 @@ fn stands(config: &Config, standing: &Standing) -> Vec<Finding> {
             format!("{number} running, last sweep {} s ago", age.as_secs()),
         ),
     });
+    findings.push(audited(config.audit.every, standing.audit_age));
     if !standing.mode_was_chosen {
         findings.push(Finding::warning(
             "mode",
@@ -277,6 +278,17 @@ fn stands(config: &Config, standing: &Standing) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn audited(every: Option<Duration>, age: Option<Duration>) -> Finding {
+    let told = age.map_or("no audit was made yet".to_owned(), |age| {
+        format!("the last audit was {} h ago", age.as_secs() / 3600)
+    });
+    let is_late = every.is_some_and(|every| age.is_none_or(|age| age > every * LATE));
+    match is_late {
+        true => Finding::warning("audit", told, "select roster.audit(); or roster audit"),
+        false => Finding::fine("audit", told),
+    }
 }
 
 /// The first three, and how many more.

@@ -1,29 +1,15 @@
 //! The binary as an operator has it: what it prints, and the exit code that scripts read.
 
-use std::{
-    io::Write,
-    process::{Command, Output},
-};
+use std::{io::Write, process::Command};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
     Database,
-    process::{Going, roster, with_tenant},
+    process::{Going, output, roster, with_tenant},
     world::World,
 };
-
-async fn output(mut command: Command) -> (i32, String, String) {
-    let run = tokio::task::spawn_blocking(move || command.output()).await;
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = run.expect("a thread").expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
-}
 
 async fn json(database: &Database, words: &str) -> (i32, Value) {
     let (code, stdout, stderr) = output(roster(database, &format!("{words} --json"))).await;

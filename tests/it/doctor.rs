@@ -10,7 +10,7 @@ use roster::{
 use secrecy::ExposeSecret;
 
 use crate::support::{
-    process::{roster, with_tenant},
+    process::{output, roster, with_tenant},
     world::{Tenant, World},
 };
 
@@ -103,6 +103,7 @@ async fn nothing_is_wrong_where_nothing_is() {
             "addresses",
             "profiles",
             "reactor",
+            "audit",
             "token",
             "scopes",
             "connection",
@@ -160,7 +161,7 @@ async fn what_is_wrong_in_the_database_is_mended_by_the_statement_that_doctor_sa
 
 #[tokio::test]
 async fn what_users_are_made_of_is_looked_at() {
-    let installation = Installation::new().await;
+    let mut installation = Installation::new().await;
     installation
         .sees(
             "drop index users_email_without_case; \
@@ -192,6 +193,14 @@ async fn what_users_are_made_of_is_looked_at() {
     installation
         .is("reactor", Level::Warning, "none is running")
         .await;
+    installation.set("ROSTER__AUDIT__EVERY", "1h");
+    installation
+        .is("audit", Level::Warning, "no audit was made yet")
+        .await;
+    installation
+        .sees("insert into roster.audits (state, finished_at) values ('finished', now() - interval '2 hours')")
+        .await;
+    installation.is("audit", Level::Fine, "2 h ago").await;
 }
 
 #[tokio::test]
@@ -298,19 +307,15 @@ async fn its_exit_code_says_how_bad_it_is_and_nothing_secret_is_printed() {
         ("alter table users disable trigger roster_update", 1),
     ] {
         installation.sees(harm).await;
-        let mut command = with_tenant(roster(&world.database, "doctor"), world);
-        let output = tokio::task::spawn_blocking(move || command.output()).await;
-        let output = output.expect("a thread").expect("the binary runs");
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(code), "{told}");
+        let (ended, told, _) = output(with_tenant(roster(&world.database, "doctor"), world)).await;
+        assert_eq!(ended, code, "{told}");
         let secret = emulator::Options::default().m2m.client_secret;
         assert!(!told.contains(secret.expose_secret()), "{told}");
     }
     let mut command = roster(&world.database, "doctor --json");
     command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nowhere");
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = output.expect("a thread").expect("the binary runs");
-    assert_eq!(output.status.code(), Some(5));
-    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (ended, told, _) = output(command).await;
+    assert_eq!(ended, 5);
+    let findings: serde_json::Value = serde_json::from_str(&told).expect("JSON");
     assert_eq!(findings[0]["level"], "unreachable");
 }

@@ -1,11 +1,15 @@
 //! A file of users becomes rows, all at once or not at all: in psql's words (`roster.import`) and by `roster import`.
 
-use std::{path::PathBuf, process::Output};
+use std::path::PathBuf;
 
 use roster::demo::cluster::Binaries;
 use tempfile::TempDir;
 
-use crate::support::{process::roster, sql::Sql, world::eventually};
+use crate::support::{
+    process::{output, roster},
+    sql::Sql,
+    world::eventually,
+};
 
 /// Ada, Bob and Cleo, as rows.
 async fn three() -> Sql {
@@ -202,16 +206,11 @@ impl Imported {
         let mut command = roster(sql.database(), "import");
         command.arg(path).args(words.split_whitespace());
         command.current_dir(folder.path());
-        let run = tokio::task::spawn_blocking(move || command.output()).await;
-        let Output {
-            status,
+        let (code, stdout, stderr) = output(command).await;
+        Self {
+            code,
             stdout,
             stderr,
-        } = run.expect("a thread").expect("the binary runs");
-        Self {
-            code: status.code().unwrap_or(-1),
-            stdout: String::from_utf8(stdout).expect("UTF-8"),
-            stderr: String::from_utf8(stderr).expect("UTF-8"),
             folder,
         }
     }
@@ -370,14 +369,8 @@ async fn the_readmes_statements_import_a_file_in_psql() {
         .args(["-X", "-v", "ON_ERROR_STOP=1", "-f", "script.sql"])
         .arg(sql.database().url())
         .current_dir(folder.path());
-    let run = tokio::task::spawn_blocking(move || command.output()).await;
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = run.expect("a thread").expect("psql runs");
-    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    let told = String::from_utf8_lossy(&stdout);
+    let (code, told, refused) = output(command).await;
+    assert_eq!(code, 0, "{refused}");
     assert!(told.contains("changed"), "{told}");
     let users = "select string_agg(concat(email, role), ' ' order by id) from users where id > 1";
     assert_eq!(

@@ -4,7 +4,11 @@ use roster::db::adopt::{self, Proposal, Unclear};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::support::{Database, process::roster, world::World};
+use crate::support::{
+    Database,
+    process::{output, roster},
+    world::World,
+};
 
 /// A key that is a uuid, an address called `mail`, a name in two parts, a flag the other way round.
 const PEOPLE: &str = "create schema hr; create table hr.people (
@@ -118,14 +122,7 @@ async fn three_shapes_are_mapped_by_what_their_columns_are_called() {
 async fn init(database: &Database, words: &[&str]) -> (i32, String, String) {
     let mut command = roster(database, "init --users-table");
     command.args(words);
-    let run = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = run.expect("a thread").expect("the binary runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code().unwrap_or(-1),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    output(command).await
 }
 
 /// A reactor on a database that was adopted by the command, once everybody is in Auth0.

@@ -1,6 +1,7 @@
 //! From what a table looks like to the SQL that maps it.
 
 use super::shape::{Column, Link, Shape};
+use crate::db::migrate::WRITE_BACK;
 
 /// What could not be guessed, with what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -303,18 +304,17 @@ fn role_elsewhere(shape: &Shape, key: &str) -> Option<Elsewhere> {
     })
 }
 
-/// As `triggers/write_back.sql`, for another table.
+/// `triggers/write_back.sql`, for another table.
 fn write_back(table: &str, key: &str, id: &str) -> String {
-    let is_free = format!(
-        "u.{key}::text = write_back.user_key and (u.{id} is null or u.{id}::text in (\n        \
-         select a.auth0_user_id from roster.accounts a where a.user_key = write_back.user_key and a.state = 'gone'))"
-    );
-    format!(
-        "create or replace function roster.write_back(user_key text, auth0_user_id text) returns boolean\n    \
-         language plpgsql security definer\n    set search_path = pg_catalog, pg_temp\nas $function$\n#variable_conflict use_column\nbegin\n    \
-         perform from {table} u where {is_free}\n    for update skip locked;\n    if not found then\n        return false;\n    end if;\n    \
-         update {table} u set {id} = write_back.auth0_user_id\n    where {is_free};\n    return found;\nend\n$function$;\n"
-    )
+    let (_, function) = WRITE_BACK
+        .split_once("create function")
+        .expect("a function");
+    let function = function
+        .replace("public.users u", &format!("{table} u"))
+        .replace("u.id::text", &format!("u.{key}::text"))
+        .replace("u.auth0_user_id", &format!("u.{id}::text"))
+        .replace("set auth0_user_id =", &format!("set {id} ="));
+    format!("create or replace function{function}\n")
 }
 
 fn import_columns(

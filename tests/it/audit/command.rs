@@ -1,35 +1,22 @@
 //! The command line: what it prints, its exit codes, and what is left when it dies.
 
-use std::process::{Command, Output};
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::tools::{ADA, audited, drift, renamed, with_a_renamed_ada};
 use crate::support::{
-    process::{Going, roster, with_tenant},
+    process::{Going, output, roster, with_tenant},
     world::{World, eventually},
 };
 
-async fn output(world: &World, words: &str) -> (i32, String, String) {
-    run(with_tenant(roster(&world.database, words), world)).await
-}
-
-async fn run(mut command: Command) -> (i32, String, String) {
-    let run = tokio::task::spawn_blocking(move || command.output()).await;
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = run.expect("a thread").expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+async fn command(world: &World, words: &str) -> (i32, String, String) {
+    output(with_tenant(roster(&world.database, words), world)).await
 }
 
 #[tokio::test]
 async fn the_command_exits_2_on_differences_and_0_once_they_are_repaired() {
     let world = with_a_renamed_ada().await;
-    let (code, table, said) = output(&world, "audit --repair").await;
+    let (code, table, said) = command(&world, "audit --repair").await;
     assert_eq!(code, 2, "{table} {said}");
     for words in [
         "changed",
@@ -44,7 +31,7 @@ async fn the_command_exits_2_on_differences_and_0_once_they_are_repaired() {
         .tenant
         .control("clock", json!({"advance_seconds": 10}))
         .await;
-    let (code, table, said) = output(&world, "audit").await;
+    let (code, table, said) = command(&world, "audit").await;
     assert_eq!(code, 0, "{table} {said}");
     assert!(table.contains("no differences"), "{table}");
 }
@@ -57,7 +44,7 @@ fn keys(value: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn findings_are_one_json_document_whose_fields_stay_the_same() {
     let world = with_a_renamed_ada().await;
-    let (code, document, _) = output(&world, "audit --json").await;
+    let (code, document, _) = command(&world, "audit --json").await;
     assert_eq!(code, 2);
     let document: Value = serde_json::from_str(&document).expect("JSON");
     assert_eq!(keys(&document), ["audit", "drift"]);
@@ -70,7 +57,7 @@ async fn findings_are_one_json_document_whose_fields_stay_the_same() {
     let name = json!({"name": {"from": "Somebody", "to": "ada"}});
     assert_eq!(document["drift"][0]["changes"], name);
     world.run("select roster.ignore_drift('all')").await;
-    let (code, document, _) = output(&world, "audit --json").await;
+    let (code, document, _) = command(&world, "audit --json").await;
     let document: Value = serde_json::from_str(&document).expect("JSON");
     assert_eq!((code, &document["drift"]), (0, &json!([])));
 }
@@ -81,7 +68,7 @@ async fn a_csv_file_has_a_line_a_field_and_the_same_header_always() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("drift.csv");
     let words = format!("audit --format csv --output {}", file.display());
-    let (code, told, _) = output(&world, &words).await;
+    let (code, told, _) = command(&world, &words).await;
     assert_eq!(code, 2);
     assert!(told.contains("1 difference"), "{told}");
     let header =
@@ -99,9 +86,9 @@ async fn a_csv_file_has_a_line_a_field_and_the_same_header_always() {
         .collect();
     assert_eq!(fields, ["changed", ADA, "name", "Somebody", "ada"]);
     world.run("select roster.ignore_drift('all')").await;
-    let (code, text, _) = output(&world, "audit --format csv").await;
+    let (code, text, _) = command(&world, "audit --format csv").await;
     assert_eq!((code, text.trim_end()), (0, header));
-    let (code, _, said) = output(&world, "audit --output /nowhere/drift.csv").await;
+    let (code, _, said) = command(&world, "audit --output /nowhere/drift.csv").await;
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("--output: /nowhere/drift.csv"), "{said}");
 }
@@ -110,18 +97,18 @@ async fn a_csv_file_has_a_line_a_field_and_the_same_header_always() {
 async fn verdicts_are_given_on_the_command_line_without_another_audit() {
     let world = with_a_renamed_ada().await;
     audited(&world).await;
-    let (code, statement, said) = output(&world, "audit --adopt all").await;
+    let (code, statement, said) = command(&world, "audit --adopt all").await;
     assert_eq!(code, 0, "{said}");
     assert_eq!(
         statement.trim(),
         "update public.users set name = 'Somebody' where id = '1';"
     );
-    let (code, told, _) = output(&world, "audit --revert #1").await;
+    let (code, told, _) = command(&world, "audit --revert #1").await;
     assert_eq!(
         (code, told.trim()),
         (0, "1 finding given to the plan; see roster plan.")
     );
-    let (code, _, said) = output(&world, "audit --ignore all").await;
+    let (code, _, said) = command(&world, "audit --ignore all").await;
     assert_eq!(code, 1);
     assert!(said.contains("select * from roster.drift;"), "{said}");
     assert_eq!(
@@ -143,7 +130,7 @@ async fn the_command_exits_5_where_auth0_cannot_be_reached_and_4_where_it_refuse
     ] {
         let mut command = with_tenant(roster(&world.database, "audit"), &world);
         command.env(variable, value);
-        let (code, _, said) = run(command).await;
+        let (code, _, said) = output(command).await;
         assert_eq!(code, expected, "{said}");
         assert!(said.contains("nothing was changed"), "{said}");
     }
@@ -194,7 +181,7 @@ async fn killed_half_way_it_has_changed_nothing_and_the_next_one_does_it_all() {
     );
     // Until the server has noticed that it is gone, another audit is under way.
     eventually("another audit", async || {
-        output(&world, "audit --repair").await.0 == 2
+        command(&world, "audit --repair").await.0 == 2
     })
     .await;
     world.settle().await;

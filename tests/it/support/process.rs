@@ -3,7 +3,7 @@
 use std::{
     io::Read,
     os::unix::process::ExitStatusExt,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -28,6 +28,18 @@ pub(crate) fn roster(database: &Database, words: &str) -> Command {
         // Nobody's .env is read.
         .current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
+}
+
+/// Runs a program to its end: exit code (-1: a signal ended it), stdout, stderr.
+pub(crate) async fn output(mut command: Command) -> (i32, String, String) {
+    let run = tokio::task::spawn_blocking(move || command.output()).await;
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = run.expect("a thread").expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
 /// The same, knowing the world's tenant.
