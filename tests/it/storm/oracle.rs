@@ -244,14 +244,16 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
             ));
         }
     }
-    let excuses = "select distinct on (auth0_user_id) auth0_user_id, state from roster.invitations order by auth0_user_id, changed_at desc, epoch desc";
-    let excuses: HashMap<String, String> = stage
+    // Of mails to one address the last; when one was asked for is no help, since time was made to pass.
+    let excuses = "select distinct on (auth0_user_id, email) auth0_user_id, email, state from roster.invitations \
+         order by auth0_user_id, email, epoch desc";
+    let excuses: HashMap<(String, String), String> = stage
         .control
         .query(excuses, &[])
         .await
         .expect(excuses)
         .iter()
-        .map(|row| (row.get(0), row.get(1)))
+        .map(|row| ((row.get(0), row.get(1)), row.get(2)))
         .collect();
     let doubtful = [
         "cut before",
@@ -275,7 +277,10 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
         let id = text(&account["user_id"]);
         let excused = account["blocked"] == true
             || is_earlier(account)
-            || match excuses.get(&id).map(String::as_str) {
+            || match excuses
+                .get(&(id.clone(), row.email.clone()))
+                .map(String::as_str)
+            {
                 Some("unknown" | "sending") => in_doubt,
                 Some("staged") => people::SHADOW.contains(&row.person),
                 _ => false,
