@@ -4,22 +4,26 @@
 -- made up most of what the plan of one user cost. Each has its own query plan, made once in a session. They are SECURITY DEFINER,
 -- since a view asks a function with the rights of who reads it; they tell nothing that the readers of the plan may not see.
 
--- Addresses that wait for each other: follows from one account to the holder of the address it wants, and on.
+-- Addresses that wait for each other: follows from one account to the holders of the address it wants, and on. Only who is on the way
+-- back to the first is of the circle: beside it there may be accounts that wait for nothing, or for somebody of another circle.
 create or replace function roster.address_cycle(account text) returns text[]
     language sql stable security definer
     set search_path = pg_catalog, pg_temp
 begin atomic
     with recursive waits as (
-        select a.auth0_user_id as id, a.user_key, 1 as step
+        select a.auth0_user_id as id, array[a.auth0_user_id] as path, false as closed
         from roster.accounts a where a.auth0_user_id = account
         union all
-        select h.auth0_user_id, h.user_key, w.step + 1
+        select h.auth0_user_id, w.path || h.auth0_user_id, h.auth0_user_id = account
         from waits w
-        join roster.desired_users d on d.user_key = w.user_key
-        join roster.accounts h on lower(h.email) = lower(d.email) and h.origin <> 'further' and h.state <> 'gone' and h.user_key <> w.user_key
-        where w.step < 50 and (w.step = 1 or w.id <> account)
+        join roster.accounts own on own.auth0_user_id = w.id
+        join roster.mirror m on m.user_key = own.user_key and m.incarnation = own.incarnation
+        join roster.desired_users d on d.user_key = own.user_key and lower(d.email) is distinct from lower(own.email)
+        -- Who holds an address, as in address_holder.
+        join roster.accounts h on lower(h.email) = lower(d.email) and h.origin <> 'further' and (h.state in ('linked', 'missing') or h.call_id is not null)
+        where not w.closed and cardinality(w.path) < 50 and h.auth0_user_id <> all (w.path[2:])
     )
-    select case when bool_or(step > 1 and id = account) then array_agg(distinct id order by id) end from waits;
+    select (select array_agg(distinct id order by id) from unnest(w.path) p (id)) from waits w where w.closed order by cardinality(w.path) limit 1;
 end;
 
 comment on function roster.address_cycle(text) is

@@ -409,6 +409,28 @@ async fn an_address_in_use_is_waited_for_and_a_circle_is_broken_at_one_place() {
 }
 
 #[tokio::test]
+async fn a_circle_of_addresses_is_broken_whoever_else_waits_beside_it() {
+    let sql = three_people().await;
+    // Its id was chosen for the address before the create failed; now the row is blocked, and nothing is done about it.
+    sql.run(
+        "drop index users_email_without_case; alter table users drop constraint users_email_key; create index on users (lower(email)); \
+         insert into users (id, email, blocked) values (4, 'ada@example.test', true); select roster.fold(); \
+         insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state, email) \
+             select 'auth0|0', '4', incarnation, 'made', 'chosen', 'bob@example.test' from roster.mirror where user_key = '4'",
+    )
+    .await;
+    sql.run(
+        "update users u set email = n.email from (values (1, 'bob@example.test'), (2, 'ada@example.test'), (4, 'dan@example.test')) n (id, email) \
+             where n.id = u.id; select roster.fold()",
+    )
+    .await;
+    assert_eq!(
+        sql.plan().await,
+        ["1 move aside due", "2 update waiting"]
+    );
+}
+
+#[tokio::test]
 async fn a_removed_account_gives_its_address_up_to_a_live_row() {
     let sql = three_people().await;
     sql.run("delete from users where id = 1; update users set email = 'ada@example.test' where id = 2; select roster.fold()")
