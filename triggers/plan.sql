@@ -95,6 +95,8 @@ select
         when address.is_of_an_arrival and what.action not in ('look', 'block') then 'whom the key means is not known until its change is folded'
         -- Before that, an open call has to be settled.
         when taker.user_key is not null and what.action <> 'look' then format('user %s takes this account over', taker.user_key)
+        when what.action in ('move aside', 'rekey') and claimant.user_key in (select n.user_key from roster.arrivals n)
+            then format('whom key %s means is not known until its change is folded', claimant.user_key)
         when what.action = 'rekey' and not exists (select from roster.mirror k where k.user_key = claimant.user_key)
             then format('user %s is not known yet', claimant.user_key)
         when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'

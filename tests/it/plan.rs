@@ -424,10 +424,7 @@ async fn a_circle_of_addresses_is_broken_whoever_else_waits_beside_it() {
              where n.id = u.id; select roster.fold()",
     )
     .await;
-    assert_eq!(
-        sql.plan().await,
-        ["1 move aside due", "2 update waiting"]
-    );
+    assert_eq!(sql.plan().await, ["1 move aside due", "2 update waiting"]);
 }
 
 #[tokio::test]
@@ -442,6 +439,22 @@ async fn a_removed_account_gives_its_address_up_to_a_live_row() {
     sql.run("update roster.accounts a set email = p.changes #>> '{email,to}' from roster.plan p where p.action = 'move aside' and p.auth0_user_id = a.auth0_user_id")
         .await;
     assert_eq!(sql.plan().await, ["2 update due"]);
+}
+
+#[tokio::test]
+async fn an_account_is_not_moved_aside_for_a_key_that_may_mean_another_person() {
+    let sql = three_people().await;
+    sql.run("delete from users where id = 1; select roster.fold(); update roster.accounts set blocked = true, blocked_by_us = true where user_key = '1'")
+        .await;
+    // Ada is back, under the key that was Bob's: once that is known she takes her account over, and is not mailed again.
+    sql.one_by_one("delete from users where id = 2; insert into users (id, email) values (2, 'ada@example.test')")
+        .await;
+    assert_eq!(
+        sql.plan().await,
+        ["1 move aside waiting", "2 update waiting"]
+    );
+    sql.run("select roster.fold()").await;
+    assert_eq!(sql.plan().await, ["2 rekey due", "2 block due"]);
 }
 
 #[tokio::test]

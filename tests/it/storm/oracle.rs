@@ -239,13 +239,15 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
             .copied()
             .unwrap_or_default();
         if number > 1 {
-            wrong.push(format!(
-                "{number} mails to {address}, who was one person all the time"
-            ));
+            let mut told = format!("{number} mails to {address}, who was one person all the time");
+            for mail in mails.iter().filter(|mail| mail["to"] == address.as_str()) {
+                told += &said(stage, &text(&mail["user_id"])).await;
+            }
+            wrong.push(told);
         }
     }
     // Of mails to one address the last; when one was asked for is no help, since time was made to pass.
-    let excuses = "select distinct on (auth0_user_id, email) auth0_user_id, email, state from roster.invitations \
+    let excuses = "select distinct on (auth0_user_id, email) auth0_user_id, email, state from roster.invitations where email is not null \
          order by auth0_user_id, email, epoch desc";
     let excuses: HashMap<(String, String), String> = stage
         .control
