@@ -247,8 +247,8 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
         }
     }
     // Of mails to one address the last; when one was asked for is no help, since time was made to pass.
-    let excuses = "select distinct on (auth0_user_id, email) auth0_user_id, email, state from roster.invitations where email is not null \
-         order by auth0_user_id, email, epoch desc";
+    let excuses = "select distinct on (1, 2) i.auth0_user_id, coalesce(i.email, lower(u.email), ''), i.state \
+         from roster.invitations i left join users u on u.id::text = i.user_key order by 1, 2, i.epoch desc";
     let excuses: HashMap<(String, String), String> = stage
         .control
         .query(excuses, &[])
@@ -323,6 +323,7 @@ async fn rows(stage: &Stage<'_>) -> Vec<Row> {
 async fn said(stage: &Stage<'_>, which: &str) -> String {
     let query = "with who as (select $1 as user_key union select user_key from roster.accounts where auth0_user_id = $1 \
             union select user_key from roster.attempts where auth0_user_id = $1 \
+            union select t.user_key from roster.attempts t join users u using (auth0_user_id) where u.id::text = $1 \
             union select t.user_key from roster.attempts t join roster.accounts a using (auth0_user_id) where a.user_key = $1) \
         select concat_ws(E'\n', \
             (select string_agg('row ' || to_jsonb(u)::text, E'\n') from users u join who on who.user_key = u.id::text), \
