@@ -62,9 +62,19 @@ begin
         where a.doubted_at < now() - interval '1 minute' and not m.due
         for update of m skip locked
     )
-    update roster.accounts a set observed_at = null, doubted_at = null
+    update roster.accounts a set observed_at = null, doubted_at = null,
+        -- Whose row had gone before the create was applied is there, maybe, and not blocked; unless the person has another by now.
+        state = case
+            when a.state = 'linked' or exists (
+                select from roster.accounts now where now.user_key = a.user_key and now.incarnation = a.incarnation and now.origin <> 'further'
+                    and now.state <> 'gone' and now.auth0_user_id <> a.auth0_user_id) then a.state
+            else 'missing' end
     from quiet
-    where a.user_key = quiet.user_key and a.doubted_at < now() - interval '1 minute' and a.call_id is null and a.state = 'linked';
+    where a.user_key = quiet.user_key and a.doubted_at < now() - interval '1 minute' and a.call_id is null and a.state in ('linked', 'chosen', 'gone')
+        -- One after the other.
+        and not exists (
+            select from roster.accounts earlier where earlier.user_key = a.user_key and earlier.incarnation = a.incarnation
+                and earlier.state = 'gone' and (earlier.doubted_at, earlier.auth0_user_id) < (a.doubted_at, a.auth0_user_id));
 
     -- Who is at work may end it without another look at the plan, unless the generation says that there was news.
     with at_work as materialized (

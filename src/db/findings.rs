@@ -49,11 +49,13 @@ pub(super) async fn looked(
             }
         }
     } else if let Some(id) = &done.auth0_user_id {
-        // Not there. One that we made is made again under its id while the row wants it; another is simply gone.
+        // Not there. One that we made is made again under its id while the row wants it; another is simply gone, unless a create whose
+        // answer was lost is still to be applied: the sweep has that looked at once more.
         let statement = tx
             .prepare_cached(
                 "update roster.accounts a set call_id = null, call_action = null, call_deadline = null, \
                     state = case when a.origin = 'made' and a.incarnation = m.incarnation and d.user_key is not null then 'chosen' else 'gone' end, \
+                    doubted_at = case when a.call_action = 'create' then now() end, doubted_action = case when a.call_action = 'create' then 'create' end, \
                     blocked = false, blocked_by_us = false, observed_at = null, app_metadata = '{}', user_metadata = '{}' \
                  from roster.mirror m left join roster.desired_users d on d.user_key = m.user_key \
                  where a.auth0_user_id = $1 and m.user_key = a.user_key and a.user_key = $2",

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::support::world::{World, eventually};
 
 const ADA: &str = "ada@example.test";
+const CREATE: &str = "POST /api/v2/users";
 const PATCH: &str = "PATCH /api/v2/users/{id}";
 
 async fn claimed(reactor: &Reactor) -> Vec<Claim> {
@@ -252,4 +253,34 @@ async fn a_write_that_arrives_after_the_look_is_found_by_the_second_look_and_men
     world.tenant.forget_requests().await;
     world.sweep().await;
     assert_eq!(world.tenant.calls("GET", "/api/v2/users").await, 0, "once");
+}
+
+#[tokio::test]
+async fn an_account_that_auth0_makes_after_the_look_is_blocked_when_its_row_has_gone_by_then() {
+    let mut world = World::new().await;
+    world.reactor = world
+        .another_with(|client| client.call_timeout = Duration::from_millis(200))
+        .await;
+    world.add(&["bob@example.test"]).await;
+    world.settle().await;
+    let very_slow = json!({"delay_ms": 3000});
+    world.tenant.fault(CREATE, "delay", 1, very_slow).await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world
+        .run("delete from users where email = 'ada@example.test'")
+        .await;
+    world.settle_in_time().await;
+    assert!(world.tenant.user(ADA).await.is_none());
+    eventually("the late create", async || {
+        world.tenant.user(ADA).await.is_some()
+    })
+    .await;
+    world
+        .run("update roster.accounts set doubted_at = doubted_at - interval '2 minutes'")
+        .await;
+    world.sweep().await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["blocked"], true);
+    assert_eq!(world.plan().await, Vec::<String>::new());
 }
