@@ -17,6 +17,7 @@ create table roster.changes (
     backend_pid integer not null default pg_backend_pid(),
     application_name text default current_setting('application_name'),
     client_addr inet default inet_client_addr(),
+    actor text default nullif(current_setting('roster.actor', true), ''),
     reason text default nullif(current_setting('roster.reason', true), ''),
     error text
 );
@@ -37,6 +38,8 @@ comment on column roster.changes.keys_added is 'For an update that changed prima
 comment on column roster.changes.keys_removed is 'For an update that changed primary keys: keys that no row has any more.';
 comment on column roster.changes.folded_at is 'When the reactor took this change over into roster.mirror. Null: not yet.';
 comment on column roster.changes.changed_by is 'The database user who logged in (session_user).';
+comment on column roster.changes.actor is
+    'For whom changed_by did it, by its own word: SET LOCAL roster.actor = ''…''. The console names who is logged in. Null: nobody was named.';
 comment on column roster.changes.reason is 'What the writer said: SET LOCAL roster.reason = ''…''.';
 comment on column roster.changes.error is 'The capture could not name the users because of this error; the table may have changed. Look at everybody.';
 comment on index roster.changes_to_fold is 'Serves fold: what is new, in order.';

@@ -7,6 +7,7 @@
 //! What needs other rooms' knowledge is checked there: the connection strings by `db::connect::Endpoint::parse`.
 
 mod callers;
+mod console;
 mod error;
 mod layers;
 mod permission_format;
@@ -24,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use callers::{Caller, Credential};
+pub use console::{Console, Login};
 pub use error::ConfigError;
 pub use permission_format::{Grant, PermissionFormat};
 
@@ -38,6 +40,8 @@ pub const DEFAULT: &str = include_str!("../config/default.toml");
 pub struct Config {
     /// `http.*`
     pub http: Http,
+    /// `console.*`; none: there is no console.
+    pub console: Option<Console>,
     /// `invitation.*`
     pub invitation: Invitation,
     /// `guard.*`

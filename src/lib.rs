@@ -38,6 +38,8 @@ pub mod doctor;
 
 pub mod service;
 
+pub mod console;
+
 pub mod config;
 pub mod http;
 pub mod progress;

@@ -2,18 +2,21 @@
 //!
 //! Everything that can be wrong with the configuration or the installation is found before a port is bound.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use uuid::Uuid;
+use warp::Filter;
 
 use crate::{
     audit::{Audit, schedule},
     auth0,
     authz::{self, Authz},
     config::{self, Config, ConfigError, InvitationSend},
+    console::{self, Console},
     db::{
         DbError,
         connect::{ConnectError, Endpoint, UrlError},
@@ -30,6 +33,8 @@ use crate::{
 
 /// What a call waits at most for one of the workers, and a little more.
 const LONGEST_LINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Sessions of the console.
+const CONSOLE_SESSIONS: usize = 4;
 /// Between two looks at the certificate's files.
 const CERTIFICATE_LOOKS: std::time::Duration = std::time::Duration::from_secs(5);
 /// An accept loop that waits for nobody comes round in a second.
@@ -67,6 +72,9 @@ pub enum ServiceError {
     /// The settings of the authorization server.
     #[error("the settings of the authorization server cannot be used")]
     Authz(#[from] authz::SettingsError),
+    /// The settings of the console.
+    #[error("the settings of the console cannot be used")]
+    Console(#[from] console::SettingsError),
     /// The database could not be reached.
     #[error("the database cannot be reached")]
     Connect(#[from] ConnectError),
@@ -170,6 +178,12 @@ pub async fn run(
     let bound = listener
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    let console = match (&config.console, &authz, bound) {
+        (Some(settings), Some(authz), Some(bound)) => {
+            Some(console(settings, bound, authz.clone(), &ways)?)
+        }
+        _ => None,
+    };
     tracing::info!(database = %ways.main, http = bound.map(|b| b.to_string()), "roster starts");
 
     // Whichever part ends first takes the other with it, so that a supervisor sees one whole process.
@@ -209,7 +223,13 @@ pub async fn run(
                 let stop = stop.clone();
                 tokio::spawn(async move { tls.follow(CERTIFICATE_LOOKS, stop).await });
             }
-            let service = http::warp_service(authz::routes(authz.clone()));
+            let pages = console.iter().map(|console| console.routes());
+            let faces = http::first_of(
+                pages
+                    .chain([authz::endpoints(authz.clone())])
+                    .collect::<Vec<_>>(),
+            );
+            let service = http::warp_service(faces.recover(authz::recover));
             let part = progress.part("server", LONGEST_STEP);
             let limits = http::Limits::within_open_files();
             http::serve_watched(listener, tls, service, limits, part, stop).await;
@@ -235,6 +255,27 @@ pub async fn run(
     // In this order: each makes its parts known when it is first asked, before anybody waits for them to begin.
     let (mirrored, (), (), ()) = tokio::join!(biased; mirror, server, telling, audits);
     Ok(mirrored?)
+}
+
+/// The console on its own few sessions, so that a page that takes its time keeps no application waiting.
+fn console(
+    settings: &config::Console,
+    bound: SocketAddr,
+    authz: Arc<Authz>,
+    ways: &Ways,
+) -> Result<Arc<Console>, ServiceError> {
+    let here = || Url::parse(&format!("http://{bound}"));
+    let url = match &settings.url {
+        Some(url) => url.clone(),
+        None => here().map_err(console::SettingsError::Url)?,
+    };
+    // Direct where there is a pooler: an edit's settings are the session's.
+    let pool = ways
+        .listen
+        .clone()
+        .named("roster console")
+        .pool(CONSOLE_SESSIONS);
+    Ok(Console::new(settings, &url, authz, pool)?)
 }
 
 /// Sessions by the main way, with or without a pooler on it.

@@ -14,7 +14,7 @@ return (
 comment on function roster.changes_in_words(jsonb) is 'The fields that are to change, each with the value it has and the one it is to have.';
 
 create or replace view roster.history as
-select c.id, c.changed_at, c.changed_by, c.application_name, c.client_addr, c.reason, c.op, c.relation, c.user_keys, c.txid, c.folded_at
+select c.id, c.changed_at, c.changed_by, c.application_name, c.client_addr, c.reason, c.op, c.relation, c.user_keys, c.txid, c.folded_at, c.actor
 from roster.changes c;
 
 comment on view roster.history is 'Who changed whom, when, with what tool and why. For one user: roster.history_of(who); by transaction: roster.transactions.';
@@ -31,7 +31,8 @@ select
     string_agg(distinct concat_ws(' ', c.op, c.relation), ', ') as did,
     sum(cardinality(c.user_keys)) as user_keys,
     bool_or(c.user_keys is null) as concerns_everybody,
-    max(c.folded_at) as folded_at
+    max(c.folded_at) as folded_at,
+    max(c.actor) as actor
 from roster.changes c
 group by c.txid;
 
@@ -45,7 +46,7 @@ create or replace function roster.history_of(who text)
     set search_path = pg_catalog, pg_temp
 as $function$
     with keys as materialized (select k.user_key from roster.find_users(history_of.who) k (user_key))
-    select c.changed_at, k.user_key, concat_ws(' ', c.op, c.relation), c.changed_by, nullif(c.application_name, ''), c.reason,
+    select c.changed_at, k.user_key, concat_ws(' ', c.op, c.relation), coalesce(c.actor || ' by ' || c.changed_by, c.changed_by), nullif(c.application_name, ''), c.reason,
         case when c.folded_at is null then 'not taken over yet' end, c.txid
     from roster.changes c
     -- A change of everybody, such as a role's permissions, is part of each user's history.

@@ -7,7 +7,8 @@ insert into roles (name, description) values
 insert into role_permissions (role, permission) values
     ('Artist', 'songs:read'), ('Artist', 'songs:write'),
     ('Manager', 'songs:read'), ('Manager', 'songs:publish'),
-    ('Admin', 'songs:read'), ('Admin', 'songs:write'), ('Admin', 'songs:publish'), ('Admin', 'users:manage');
+    ('Admin', 'songs:read'), ('Admin', 'songs:write'), ('Admin', 'songs:publish'), ('Admin', 'users:manage'),
+    ('Admin', 'roster:read'), ('Admin', 'roster:write'), ('Admin', 'roster:operate');
 
 insert into users (email, name, role, blocked) values
     ('ada@example.com', 'Ada Adeyemi', 'Admin', false),

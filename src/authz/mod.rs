@@ -26,6 +26,7 @@ mod handlers;
 pub mod jwks;
 mod metrics;
 mod openapi;
+pub(crate) mod person;
 mod problem;
 mod rejection;
 mod revision;

@@ -49,6 +49,7 @@ pub(super) async fn history(
                 "txid",
                 "changed_at",
                 "changed_by",
+                "actor",
                 "application_name",
                 "did",
                 "user_keys",

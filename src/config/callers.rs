@@ -70,7 +70,7 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-fn sha256(digits: &str) -> Option<[u8; 32]> {
+pub(super) fn sha256(digits: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     let is_hexadecimal = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_hexadecimal {

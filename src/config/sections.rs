@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     Audit, Auth0, Authz, Config, ConfigError, Database, DecisionSink, DirectoryMode, EmailMatch,
     Guard, History, Http, Invitation, InvitationSend, Log, LogFormat, Missing, Reactor, Removal,
-    Sweep, Tls, callers::callers, layers::Layers,
+    Sweep, Tls, callers::callers, console::console, layers::Layers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ impl Config {
                 tls: tls(from)?,
                 stop_delay: stop_delay(from)?,
             },
+            console: console(from)?,
             invitation: Invitation {
                 send: from.choice(
                     "invitation.send",

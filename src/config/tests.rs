@@ -516,3 +516,52 @@ fn every_key_has_a_line_of_meaning_above_it() {
         }
     }
 }
+
+#[test]
+fn the_console_is_off_until_somebody_may_enter_it() {
+    assert!(load("", &[]).console.is_none());
+    assert!(
+        load("[console]\nurl = 'https://r.example'\n", &[])
+            .console
+            .is_none()
+    );
+    let console = load("[console]\nclient_id = 'app'\n", &[]).console;
+    assert!(console.is_some_and(|console| console.url.is_none()));
+}
+
+#[test]
+fn a_console_that_cannot_be_safe_is_refused() {
+    let table = [
+        (
+            "[console]\nclient_id = 'a'\n[http]\nlisten = '0.0.0.0:80'\n",
+            "console.url",
+        ),
+        (
+            "[console]\nclient_id = 'a'\nurl = 'http://r.example'\n",
+            "console.url",
+        ),
+        (
+            "[console]\nclient_id = 'a'\nurl = 'https://r.example/path'\n",
+            "console.url",
+        ),
+        (
+            "[console]\nclient_id = 'a'\nsession_key = 'hunter2'\n",
+            "console.session_key",
+        ),
+        (
+            "[console]\nbreak_glass_sha256 = 'hunter2'\n",
+            "console.break_glass_sha256",
+        ),
+        (
+            "[console]\nclient_id = 'a'\nsession = '1s'\n",
+            "console.session",
+        ),
+    ];
+    for (file, key) in table {
+        let error = refused(file, &[]);
+        assert!(
+            error.contains(&format!("`{key}`")) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}

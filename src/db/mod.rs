@@ -8,6 +8,7 @@ pub mod begin;
 pub mod changes;
 mod claim;
 pub mod connect;
+pub mod console;
 pub mod control;
 pub mod demo;
 pub mod directory;

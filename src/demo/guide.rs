@@ -71,6 +71,7 @@ Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
   PostgreSQL {version:<5} {place}
   Auth0 emulator   {tenant}
   Roster           {server}  (reactor and server)
+  its console      {server}/console
   an application   {web}
 
 {all} people are in the table. {active} of them had an account in Auth0 and a mail each
@@ -92,6 +93,7 @@ Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
 3. Log in with a browser as {email}, password {password}:
 
   {web}
+  {server}/console
 
 4. Ask Roster as the application does, with that person's token:
 
@@ -123,6 +125,7 @@ fn line(set: &Set, welcome: &Welcome) -> serde_json::Value {
         "jwks": format!("{tenant}/.well-known/jwks.json"),
         "application": set.web,
         "server": server,
+        "console": format!("{server}/console"),
         "me": set.application.me_url(),
         "readyz": format!("{server}/readyz"),
         "metrics": format!("{server}/metrics"),

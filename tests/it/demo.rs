@@ -155,6 +155,7 @@ async fn every_address_answers_until_the_demo_is_stopped_and_nothing_is_left_the
         "requests",
         "jwks",
         "application",
+        "console",
         "readyz",
         "metrics",
     ] {

@@ -12,6 +12,7 @@ mod capture;
 mod cli;
 mod clients;
 mod clocks;
+mod console;
 mod control;
 mod database;
 mod demo;

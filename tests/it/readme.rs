@@ -145,13 +145,18 @@ fn the_settings_of_the_readme_are_accepted() {
     let variables: BTreeMap<String, String> = block
         .lines()
         .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.replace('…', "x")))
+        .map(|(name, value)| (name.to_owned(), value.replace('…', &"ab".repeat(32))))
         .collect();
     assert!(variables.len() >= 5);
     let config = config::Config::load_from(None, &variables).expect("the README's settings");
     config.database().expect("a database");
     config.auth0().expect("a tenant");
     config.authz().expect("an audience");
+    assert!(
+        config
+            .console
+            .is_some_and(|console| console.login.is_some())
+    );
 }
 
 #[test]

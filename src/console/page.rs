@@ -1,0 +1,274 @@
+//! What all pages share: the frame, the headers, and how times, states, statements and failures are shown.
+
+use jiff::{SpanRound, Timestamp, Unit};
+use maud::{DOCTYPE, Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use warp::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::visit::{Visit, csrf};
+use crate::db::{DbError, console::Statement};
+
+pub(super) const STYLE: &str = include_str!("style.css");
+pub(super) const SCRIPT: &str = include_str!("script.js");
+
+/// Everything is our own, and nothing is inline.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum Failure {
+    NotFound,
+    /// The request is not from one of our forms.
+    Forged,
+    /// Whoever logged in is nobody here; with the token of their session, to log out.
+    Outside(String, String),
+    /// The permission that is missing.
+    Lacks(&'static str),
+    Unreachable,
+    TooSlow,
+    Database(DbError),
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        match error.is_unreachable() {
+            true => Self::Unreachable,
+            false => Self::Database(error),
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn response(&self, visit: Option<&Visit>) -> Response<String> {
+        let (status, title, body) = match self {
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "Not found",
+                html! { p { "There is nothing at this address." } },
+            ),
+            Self::Forged => (
+                StatusCode::FORBIDDEN,
+                "Refused",
+                html! { p role="alert" { "This did not come from a form of your session. Nothing was written: open the page again and repeat it." } },
+            ),
+            Self::Outside(why, token) => (
+                StatusCode::FORBIDDEN,
+                "You are not let in",
+                html! {
+                    p role="alert" { "Auth0 knows you, but Roster does not let you in: " (why) "." }
+                    form method="post" action="/console/logout" { (csrf(token)) button { "Log out" } }
+                },
+            ),
+            Self::Lacks(permission) => (
+                StatusCode::FORBIDDEN,
+                "You may not do that",
+                html! {
+                    p role="alert" { "It takes the permission " code { (permission) } ", which your user does not have. Nothing was written." }
+                    @if let Some(visit) = visit.filter(|visit| !visit.reads()) {
+                        form method="post" action="/console/logout" { (visit.csrf()) button { "Log out" } }
+                    }
+                },
+            ),
+            Self::Unreachable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database cannot be reached",
+                html! { p role="alert" { "Nothing is lost. Whether the last thing you sent was written is shown once it is there again: look before you repeat it." } },
+            ),
+            Self::TooSlow => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "That took too long",
+                html! { p role="alert" { "It was given up. Whether it was written is shown when you look again." } },
+            ),
+            Self::Database(error) => {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "a page of the console could not be made"
+                );
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "The database refuses",
+                    html! { p role="alert" { (refusal(error)) } },
+                )
+            }
+        };
+        match visit.filter(|visit| visit.reads()) {
+            Some(visit) => framed(visit, status, title, &body),
+            None => outside(status, title, &body),
+        }
+    }
+}
+
+/// What the server says, for whoever may see its rows.
+pub(super) fn refusal(error: &DbError) -> String {
+    match error.server() {
+        None => error.to_string(),
+        Some(said) => [Some(said.message()), said.detail(), said.hint()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(". "),
+    }
+}
+
+/// A page for somebody who is in.
+pub(super) fn framed(
+    visit: &Visit,
+    status: StatusCode,
+    title: &str,
+    body: &Markup,
+) -> Response<String> {
+    let top = html! {
+        nav aria-label="Console" {
+            a href="/console" { "Overview" }
+            a href="/console/users" { "Users" }
+            @if visit.writes() { a href="/console/new-user" { "New user" } }
+        }
+        form.who method="post" action="/console/logout" {
+            (visit.csrf())
+            span { bdi { (visit.name) } }
+            button { "Log out" }
+        }
+    };
+    whole(status, title, &top, body)
+}
+
+/// A page for whoever is not.
+pub(super) fn outside(status: StatusCode, title: &str, body: &Markup) -> Response<String> {
+    whole(status, title, &html! {}, body)
+}
+
+/// Only a sentence.
+pub(super) fn say(status: StatusCode, text: &str) -> Response<String> {
+    let body = html! { p role="alert" { (text) } p { a href="/console" { "To the console" } } };
+    outside(status, "Roster", &body)
+}
+
+fn whole(status: StatusCode, title: &str, top: &Markup, body: &Markup) -> Response<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Roster" }
+                link rel="stylesheet" href="/console/style.css";
+                script src="/console/script.js" defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header { strong { "Roster" } (top) }
+                main #main { h1 { bdi { (title) } } (body) }
+            }
+        }
+    };
+    answer(status, "text/html; charset=utf-8", page.into_string())
+}
+
+/// A file of ours.
+pub(super) fn asset(kind: &'static str, text: &str) -> Response<String> {
+    answer(StatusCode::OK, kind, text.to_owned())
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Not no-referrer: browsers would leave the origin out of our own forms too.
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ];
+    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
+}
+
+/// After a POST: the page to look at next.
+pub(super) fn see_other(to: &str) -> Response<String> {
+    redirect(StatusCode::SEE_OTHER, to)
+}
+
+/// To another place.
+pub(super) fn found(to: &str) -> Response<String> {
+    redirect(StatusCode::FOUND, to)
+}
+
+fn redirect(status: StatusCode, to: &str) -> Response<String> {
+    let mut response = answer(status, "text/plain; charset=utf-8", String::new());
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}
+
+pub(super) fn with_cookie(mut response: Response<String>, cookie: HeaderValue) -> Response<String> {
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response
+}
+
+/// Where a user is shown.
+pub(super) fn user_path(key: &str) -> String {
+    format!(
+        "/console/user/{}",
+        utf8_percent_encode(key, NON_ALPHANUMERIC)
+    )
+}
+
+/// How long ago, with the time itself for who points at it.
+pub(super) fn ago(at: Timestamp) -> Markup {
+    html! { time datetime=(at) title=(at) { (span(at)) " ago" } }
+}
+
+/// As [`ago`], of a time in JSON as PostgreSQL writes it.
+pub(super) fn ago_of(at: &serde_json::Value) -> Option<Markup> {
+    at.as_str()?.parse().ok().map(ago)
+}
+
+fn span(at: Timestamp) -> String {
+    let seconds = Timestamp::now().duration_since(at).as_secs().max(0);
+    let span = jiff::Span::new().seconds(seconds.min(1_000_000_000));
+    let largest = match seconds {
+        0..60 => Unit::Second,
+        60..3600 => Unit::Minute,
+        3600..86400 => Unit::Hour,
+        _ => Unit::Day,
+    };
+    let round = SpanRound::new().largest(largest).smallest(largest);
+    let whole = span.round(round.mode(jiff::RoundMode::Trunc).days_are_24_hours());
+    whole.map_or_else(|_| format!("{seconds} s"), |whole| format!("{whole:#}"))
+}
+
+/// A state by word and by sign, so that colour is not what tells.
+pub(super) fn state(word: &str) -> Markup {
+    let (sign, class) = match word {
+        "synced" => ("✓", "good"),
+        "pending" | "not seen yet" => ("…", "wait"),
+        "failing" | "parked" | "disputed" => ("!", "bad"),
+        "blocked" | "removed" => ("⊘", "off"),
+        _ => ("·", "off"),
+    };
+    html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } }
+}
+
+/// The SQL behind a page, and what else does the same.
+pub(super) fn sql(statements: &[Statement], lines: &[String]) -> Markup {
+    let text: Vec<String> = statements.iter().map(Statement::shown).collect();
+    html! {
+        details.sql {
+            summary { "Show the SQL" }
+            pre { code { (text.join("\n\n")) } }
+            @if !lines.is_empty() {
+                p { "On the command line:" }
+                pre { code { (lines.join("\n")) } }
+            }
+        }
+    }
+}
