@@ -272,3 +272,32 @@ pub(super) fn sql(statements: &[Statement], lines: &[String]) -> Markup {
         }
     }
 }
+
+/// A text as a shell takes it for one word, whatever is in it.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@:-".contains(&byte);
+    match !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pasted_into_a_shell_is_one_word() {
+        let table = [
+            ("17", "17"),
+            ("a@example.com", "a@example.com"),
+            ("", "''"),
+            ("auth0|1", "'auth0|1'"),
+            ("x; rm -rf ~", "'x; rm -rf ~'"),
+            ("it's", "'it'\\''s'"),
+        ];
+        for (text, word) in table {
+            assert_eq!(shell_word(text), word);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago, ago_of, framed, refusal, see_other, sql, state, user_path},
+    page::{Failure, ago, ago_of, framed, refusal, see_other, shell_word, sql, state, user_path},
     users::{fields, inputs},
     visit::Visit,
 };
@@ -192,12 +192,17 @@ async fn shown(
         @if let Some(desired) = &user.desired { (buttons(visit, desired, user.own.as_ref(), &roles)) }
         @else if visit.operates() { h2 { "Change" } (button(visit, key, "sync", "", "Sync now", "")) }
         (timeline(&user.timeline))
-        (sql(&user.statements, &[format!("roster explain {key}"), format!("roster history {key}"), format!("roster sync {key}")]))
+        (sql(&user.statements, &commands(key)))
         @if !typed.is_empty() {
             details.sql { summary { "The SQL of the buttons" } pre { code { (typed.join("\n\n")) } } }
         }
     };
     Ok(framed(visit, status, &title, &body))
+}
+
+/// The same on the command line.
+fn commands(key: &str) -> [String; 3] {
+    ["explain", "history", "sync"].map(|command| format!("roster {command} {}", shell_word(key)))
 }
 
 /// What the buttons would do, with the values that are there now.

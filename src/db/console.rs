@@ -69,19 +69,31 @@ impl Statement {
     }
 }
 
-/// A text as SQL writes it, also where it holds quotes, backslashes or line ends.
+/// A text as SQL writes it. What would not be seen as what it is, or would turn what is beside it round, is written by its number.
 pub fn literal(value: Option<&str>) -> String {
-    match value {
-        None => "null".to_owned(),
-        Some(text) if text.contains(['\\', '\n', '\r']) => format!(
-            "e'{}'",
-            text.replace('\\', "\\\\")
-                .replace('\'', "''")
-                .replace('\n', "\\n")
-                .replace('\r', "\\r")
-        ),
-        Some(text) => format!("'{}'", text.replace('\'', "''")),
+    let Some(text) = value else {
+        return "null".to_owned();
+    };
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if !text.contains(|c| c == '\\' || is_hidden(c)) {
+        return format!("'{}'", text.replace('\'', "''"));
     }
+    let mut literal = "e'".to_owned();
+    for c in text.chars() {
+        match c {
+            '\\' => literal.push_str("\\\\"),
+            '\'' => literal.push_str("''"),
+            hidden if is_hidden(hidden) => {
+                literal.push_str(&format!("\\u{:04x}", u32::from(hidden)))
+            }
+            seen => literal.push(seen),
+        }
+    }
+    literal.push('\'');
+    literal
 }
 
 /// Which users are wanted.
@@ -108,12 +120,13 @@ impl Filter {
         ("blocked", Self::Blocked),
     ];
 
-    /// Those that are few are read first, and found by key.
+    /// Those that are mostly few are read first, and found by key.
     const fn condition(self) -> Option<&'static str> {
         Some(match self {
             Self::Everybody => return None,
+            // Often everybody, as at a first load.
             Self::Pending => {
-                "d.user_key = any (array(select m.user_key from roster.mirror m where m.due and m.error_code is null and m.disputed is null))"
+                "exists (select from roster.mirror m where m.user_key = d.user_key and m.due and m.error_code is null and m.disputed is null)"
             }
             Self::Failing => {
                 "d.user_key = any (array(select m.user_key from roster.mirror m where m.error_code is not null and m.disputed is null))"
@@ -457,6 +470,9 @@ mod tests {
     fn a_statement_is_shown_as_psql_takes_it() {
         let statement = Statement::new("select $2::text, $1, $10", [Some("O'Hara"), None]);
         assert_eq!(statement.shown(), "select null::text, 'O''Hara', $10;");
-        assert_eq!(literal(Some("a\\'b\n")), "e'a\\\\''b\\n'");
+        assert_eq!(
+            literal(Some("a\\'b\n\u{202e}")),
+            "e'a\\\\''b\\u000a\\u202e'"
+        );
     }
 }

@@ -20,6 +20,8 @@ async fn a_user_is_made_changed_blocked_and_deleted_and_auth0_follows() {
     assert_eq!(made.status, 303, "{}", made.body);
     let page = ada.get(&made.location()).await;
     assert!(page.says("Added.") && page.says("&lt;script&gt;") && !page.says("<script>"));
+    // Nor does it turn round what is shown for psql.
+    assert!(page.says("\\u202e"), "{}", page.body);
     site.world.settle().await;
     assert_eq!(
         site.world.tenant.account("new@example.com").await["name"],
