@@ -13,6 +13,7 @@
 //!
 //! It does not call Auth0's Management API, and logs neither addresses nor tokens.
 
+mod held;
 mod login;
 mod overview;
 mod page;
@@ -215,6 +216,7 @@ impl Console {
         visit.may_read()?;
         match request.path.as_str() {
             "" => overview::show(self, visit).await,
+            "held" => held::show(self, visit).await,
             "users" => users::show(self, visit, request).await,
             "new-user" => users::new(self, visit).await,
             path => match path.strip_prefix("user/") {
@@ -230,6 +232,9 @@ impl Console {
         visit.may_read()?;
         if request.path == "new-user" {
             return users::create(self, visit, request).await;
+        }
+        if request.path == "held" {
+            return held::judge(self, visit, request).await;
         }
         let named = request.path.strip_prefix("user/");
         match named.and_then(|named| named.split_once('/')) {

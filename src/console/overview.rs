@@ -24,8 +24,7 @@ pub(super) async fn show(console: &Console, visit: &Visit) -> Result<Response<St
             p.notice.bad role="status" {
                 strong { (held) " removals wait for a person." }
                 " Auth0 still lets them in, applications that ask Roster do not. "
-                a href="/console/users?state=held" { "Look at those with a row" }
-                ", and release them with " code { "roster held --release all" } "."
+                a href="/console/held" { "Judge them" } "."
             }
         }
         (facts(status))

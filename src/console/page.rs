@@ -121,6 +121,7 @@ pub(super) fn framed(
         nav aria-label="Console" {
             a href="/console" { "Overview" }
             a href="/console/users" { "Users" }
+            a href="/console/held" { "Held" }
             @if visit.writes() { a href="/console/new-user" { "New user" } }
         }
         form.who method="post" action="/console/logout" {

@@ -276,8 +276,36 @@ pub async fn apply(
 pub async fn resync(pool: &Pool, author: &Author, key: &str) -> Result<Outcome, DbError> {
     pool.transaction(QUICK, async |tx| {
         begin(tx, author).await?;
-        super::control::resync(tx.client(), key).await?;
+        crate::db::control::resync(tx.client(), key).await?;
         Ok(Outcome::Done(key.to_owned()))
+    })
+    .await
+}
+
+/// Has held removals go ahead, or their accounts kept: one user's, or `all`, if `number` is how many there are. Says whether it is.
+///
+/// # Errors
+/// [`DbError`]; `RO005` where none is held.
+pub async fn judge_held(
+    pool: &Pool,
+    author: &Author,
+    which: &str,
+    release: bool,
+    number: Option<&str>,
+) -> Result<bool, DbError> {
+    pool.transaction(QUICK, async |tx| {
+        begin(tx, author).await?;
+        if let Some(number) = number {
+            let count = "select count(*)::text = $1 from roster.held";
+            if !tx.query_one(count, &[&number]).await?.get::<_, bool>(0) {
+                return Ok(false);
+            }
+        }
+        match release {
+            true => crate::db::control::release_held(tx.client(), which).await?,
+            false => crate::db::control::discard_held(tx.client(), which).await?,
+        };
+        Ok(true)
     })
     .await
 }

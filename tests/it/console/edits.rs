@@ -106,6 +106,7 @@ async fn who_may_only_look_changes_nothing() {
         ("/console/user/3/delete", "roster:write"),
         ("/console/new-user", "roster:write"),
         ("/console/user/3/sync", "roster:operate"),
+        ("/console/held", "roster:operate"),
     ] {
         let refused = rita
             .post(
@@ -294,4 +295,47 @@ async fn the_list_is_paged_by_address_and_searched_by_its_beginning() {
             "{state}"
         );
     }
+}
+
+#[tokio::test]
+async fn held_removals_go_ahead_once_somebody_says_how_many_they_are() {
+    let site = Site::new().await;
+    let mut glass = super::Browser::new(&site.url);
+    glass
+        .post_just("/console/break-glass", &[("token", super::GLASS)])
+        .await;
+    site.world.run("truncate users cascade").await;
+    site.world.settle().await;
+    let page = glass.get("/console/held").await;
+    assert!(
+        page.says("3 are held.") && page.says("otto@example.com"),
+        "{}",
+        page.body
+    );
+    assert!(
+        glass
+            .get("/console")
+            .await
+            .says("3 removals wait for a person")
+    );
+    let judge = |number| [("which", "all"), ("verdict", "release"), ("number", number)];
+    let unsure = glass.post_from(&page, "/console/held", &judge("2")).await;
+    assert_eq!(unsure.status, 409);
+    let keep = [("which", "3"), ("verdict", "discard")];
+    assert_eq!(
+        glass.post_from(&page, "/console/held", &keep).await.status,
+        303
+    );
+    assert_eq!(
+        glass
+            .post_from(&page, "/console/held", &judge("2"))
+            .await
+            .status,
+        303
+    );
+    site.world.settle().await;
+    let blocked = async |email| site.world.tenant.account(email).await["blocked"] == true;
+    assert!(blocked("ada@example.com").await && blocked("rita@example.com").await);
+    assert!(!blocked("otto@example.com").await);
+    assert!(glass.get("/console/held").await.says("No removal is held"));
 }
