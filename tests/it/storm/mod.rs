@@ -43,7 +43,6 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "on demand, by make storm: it is still to be seen that some hundreds end well one after the other"]
 fn whatever_happens_in_a_storm_auth0_equals_postgresql_after_it() {
     let (first, seeds) = (number("STORM_SEED", 1), number("STORM_SEEDS", RUN));
     let mix = Mix::default();

@@ -166,31 +166,26 @@ fn is_missed(sabotage: Sabotage) {
 }
 
 #[test]
-#[ignore = "on demand, by make storm WHICH=storm::sabotage: it takes minutes and chance"]
 fn without_the_fence_a_storm_ends_badly() {
     is_missed(Sabotage::Fence);
 }
 
 #[test]
-#[ignore = "on demand, by make storm WHICH=storm::sabotage: it takes minutes and chance"]
 fn without_the_generation_a_storm_ends_badly() {
     is_missed(Sabotage::Generation);
 }
 
 #[test]
-#[ignore = "on demand, by make storm WHICH=storm::sabotage: it takes minutes and chance"]
 fn without_a_look_after_a_lost_answer_a_storm_ends_badly() {
     is_missed(Sabotage::Look);
 }
 
 #[test]
-#[ignore = "on demand, by make storm WHICH=storm::sabotage: it takes minutes and chance"]
 fn without_the_id_chosen_first_a_storm_ends_badly() {
     is_missed(Sabotage::ChosenId);
 }
 
 #[test]
-#[ignore = "on demand, by make storm WHICH=storm::sabotage: it takes minutes and chance"]
 fn without_looking_again_after_a_wake_a_storm_ends_badly() {
     is_missed(Sabotage::Afterlooks);
 }
