@@ -4,6 +4,14 @@
 -- made up most of what the plan of one user cost. Each has its own query plan, made once in a session. They are SECURITY DEFINER,
 -- since a view asks a function with the rights of who reads it; they tell nothing that the readers of the plan may not see.
 
+-- Written into the query that asks, being one expression without a SET clause.
+create or replace function roster.holds_its_address(account roster.accounts) returns boolean
+    language sql immutable parallel safe
+return account.origin <> 'further' and (account.state in ('linked', 'missing') or account.call_id is not null);
+
+comment on function roster.holds_its_address(roster.accounts) is
+    'Whether Auth0 has the account, or may by now, and it is one whose address is Roster''s to change: nobody else can have that address.';
+
 -- Addresses that wait for each other: follows from one account to the holders of the address it wants, and on. Only who is on the way
 -- back to the first is of the circle: beside it there may be accounts that wait for nothing, or for somebody of another circle.
 create or replace function roster.address_cycle(account text) returns text[]
@@ -19,8 +27,7 @@ begin atomic
         join roster.accounts own on own.auth0_user_id = w.id
         join roster.mirror m on m.user_key = own.user_key and m.incarnation = own.incarnation
         join roster.desired_users d on d.user_key = own.user_key and lower(d.email) is distinct from lower(own.email)
-        -- Who holds an address, as in address_holder.
-        join roster.accounts h on lower(h.email) = lower(d.email) and h.origin <> 'further' and (h.state in ('linked', 'missing') or h.call_id is not null)
+        join roster.accounts h on lower(h.email) = lower(d.email) and roster.holds_its_address(h)
         where not w.closed and cardinality(w.path) < 50 and h.auth0_user_id <> all (w.path[2:])
     )
     select (select array_agg(distinct id order by id) from unnest(w.path) p (id)) from waits w where w.closed order by cardinality(w.path) limit 1;
@@ -41,7 +48,7 @@ begin
         from roster.accounts h
         join roster.mirror m on m.user_key = h.user_key
         left join roster.desired_users d on d.user_key = h.user_key
-        where lower(h.email) = lower(address) and h.origin <> 'further' and (h.state in ('linked', 'missing') or h.call_id is not null)
+        where lower(h.email) = lower(address) and roster.holds_its_address(h)
             and h.auth0_user_id is distinct from account
         limit 1;
 end

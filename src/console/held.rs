@@ -6,10 +6,14 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago_of, framed, refusal, see_other, user_path},
+    page::{Failure, ago_of, framed, refusal, see_other, sql, user_path},
     visit::Visit,
 };
-use crate::db::{console::edit, control, pool::QUICK};
+use crate::db::{
+    console::{edit, held_shown},
+    control,
+    pool::QUICK,
+};
 
 /// Lines that are shown; all of them are judged at once below.
 const MOST: usize = 500;
@@ -53,12 +57,7 @@ async fn shown(
                 }
             }
         }
-        details.sql {
-            summary { "Show the SQL" }
-            pre { code { "select * from roster.held order by since, user_key;\n\nselect roster.release_held('all');\nselect roster.discard_held('all');" } }
-            p { "On the command line:" }
-            pre { code { "roster held\nroster held --release all\nroster held --discard all" } }
-        }
+        (sql(&held_shown(), &["", " --release all", " --discard all"].map(|what| format!("roster held{what}"))))
     };
     Ok(framed(visit, status, "Held removals", &body))
 }

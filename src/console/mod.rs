@@ -118,6 +118,7 @@ impl Console {
         Ok(Arc::new(Self {
             cookies: Cookies::new(
                 settings.session_key.as_ref(),
+                settings.break_glass_sha256,
                 url.scheme() == "https",
                 settings.session,
             ),

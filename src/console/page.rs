@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::visit::{Visit, csrf};
-use crate::db::{DbError, console::Statement};
+use crate::db::{DbError, statement::Statement};
 
 pub(super) const STYLE: &str = include_str!("style.css");
 pub(super) const SCRIPT: &str = include_str!("script.js");
@@ -261,10 +261,15 @@ pub(super) fn state(word: &str) -> Markup {
 
 /// The SQL behind a page, and what else does the same.
 pub(super) fn sql(statements: &[Statement], lines: &[String]) -> Markup {
+    sql_of("Show the SQL", statements, lines)
+}
+
+/// As [`sql`], of something else than the page.
+pub(super) fn sql_of(what: &str, statements: &[Statement], lines: &[String]) -> Markup {
     let text: Vec<String> = statements.iter().map(Statement::shown).collect();
     html! {
         details.sql {
-            summary { "Show the SQL" }
+            summary { (what) }
             pre { code { (text.join("\n\n")) } }
             @if !lines.is_empty() {
                 p { "On the command line:" }

@@ -3,8 +3,8 @@
 //! Promises: a cookie that was changed, made elsewhere or is too old is none; scripts cannot read it, other sites cannot have it sent with
 //! what they post, and over https it goes over nothing else. It says who logged in, never what they may do: that is asked at each request.
 //!
-//! What it does not do: end a session before its time at the server. Logging out takes the cookie from the browser; who is to be kept out is
-//! blocked, which ends access at once.
+//! What it does not do: end one session before its time at the server. Logging out takes the cookie from the browser; who is to be kept out
+//! is blocked, which ends access at once. Another session key or break-glass token ends all sessions.
 
 use std::time::Duration;
 
@@ -124,10 +124,19 @@ pub(super) struct Cookies {
 }
 
 impl Cookies {
-    pub(super) fn new(key: Option<&SecretString>, is_https: bool, lasts: Duration) -> Self {
+    /// The hash of the break-glass token is part of what signs, so that no session outlives the token it was opened with.
+    pub(super) fn new(
+        key: Option<&SecretString>,
+        break_glass_sha256: Option<[u8; 32]>,
+        is_https: bool,
+        lasts: Duration,
+    ) -> Self {
         Self {
             key: match key {
-                Some(key) => Key::derive_from(key.expose_secret().as_bytes()),
+                Some(key) => {
+                    let glass = break_glass_sha256.unwrap_or_default();
+                    Key::derive_from(&[&glass, key.expose_secret().as_bytes()].concat())
+                }
                 None => Key::generate(),
             },
             is_https,
@@ -240,7 +249,7 @@ mod tests {
     use super::*;
 
     fn cookies(is_https: bool) -> Cookies {
-        Cookies::new(None, is_https, Duration::from_secs(60))
+        Cookies::new(None, None, is_https, Duration::from_secs(60))
     }
 
     fn sent(set: &HeaderValue) -> HeaderMap {
@@ -272,6 +281,20 @@ mod tests {
             ours.session(&sent(&HeaderValue::try_from(renamed).unwrap()))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_session_is_over_when_the_key_or_the_break_glass_token_is_another_one() {
+        let with = |key: &str, glass: Option<[u8; 32]>| {
+            let key = SecretString::from(key.repeat(32));
+            Cookies::new(Some(&key), glass, false, LOGIN)
+        };
+        let session = Session::new(Who::BreakGlass, LOGIN);
+        let kept = sent(&with("k", Some([1; 32])).keep_session(&session));
+        assert!(with("k", Some([1; 32])).session(&kept).is_some());
+        for (key, glass) in [("l", Some([1; 32])), ("k", Some([2; 32])), ("k", None)] {
+            assert!(with(key, glass).session(&kept).is_none(), "{key} {glass:?}");
+        }
     }
 
     #[test]

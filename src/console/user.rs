@@ -6,7 +6,9 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago, ago_of, framed, refusal, see_other, shell_word, sql, state, user_path},
+    page::{
+        Failure, ago, ago_of, framed, refusal, see_other, shell_word, sql, sql_of, state, user_path,
+    },
     users::{fields, inputs},
     visit::Visit,
 };
@@ -18,6 +20,7 @@ use crate::db::{
     },
     plan::PlanRow,
     pool::QUICK,
+    statement::Statement,
 };
 
 /// What a button did, in the address of the page that follows.
@@ -194,7 +197,7 @@ async fn shown(
         (timeline(&user.timeline))
         (sql(&user.statements, &commands(key)))
         @if !typed.is_empty() {
-            details.sql { summary { "The SQL of the buttons" } pre { code { (typed.join("\n\n")) } } }
+            (sql_of("The SQL of the buttons", &typed, &[]))
         }
     };
     Ok(framed(visit, status, &title, &body))
@@ -210,17 +213,13 @@ async fn actions(
     console: &Console,
     user: &Desired,
     own: Option<Vec<String>>,
-) -> Result<Vec<String>, DbError> {
-    let change = Edit::Change(as_entered(user, own));
-    let mut typed = Vec::new();
-    for edit in [change, Edit::Block(!user.blocked), Edit::Delete] {
-        typed.extend(edit::shown(&console.pool, &user.user_key, &edit).await?);
-    }
-    typed.push(format!(
-        "select roster.resync({});",
-        console::literal(Some(&user.user_key))
-    ));
-    Ok(typed)
+) -> Result<Vec<Statement>, DbError> {
+    let edits = [
+        Edit::Change(as_entered(user, own)),
+        Edit::Block(!user.blocked),
+        Edit::Delete,
+    ];
+    edit::shown(&console.pool, &user.user_key, &edits).await
 }
 
 fn as_entered(user: &Desired, own: Option<Vec<String>>) -> Fields {

@@ -132,6 +132,10 @@ async fn form(
         .pool
         .soon(QUICK, async |session| console::roles(session).await)
         .await?;
+    let insert = match entered.email.is_empty() {
+        true => edit::create_shown(&console.pool, &an_example()).await?,
+        false => edit::create_shown(&console.pool, entered).await?,
+    };
     let body = html! {
         @if let Some(why) = refused { p.notice.bad role="alert" { "Nobody was added: " (why) } }
         p { "Roster makes the account in Auth0 and has Auth0 mail an invitation, once the row is there." }
@@ -140,13 +144,20 @@ async fn form(
             (inputs(entered, &roles))
             button { "Add" }
         }
-        details.sql {
-            summary { "Show the SQL" }
-            pre { code { "insert into users (email, name, role) values ('…', '…', '…');" } }
-            p { "Many at once: " code { "roster import people.csv" } }
-        }
+        (sql(insert.as_slice(), &["roster import people.csv".to_owned()]))
     };
     Ok(framed(visit, status, "New user", &body))
+}
+
+/// For the statement of a form that is empty.
+fn an_example() -> Fields {
+    let dots = || "…".to_owned();
+    Fields {
+        email: dots(),
+        name: dots(),
+        role: dots(),
+        own: None,
+    }
 }
 
 /// The fields that both forms have. An input's own kind would refuse what the table takes, so that address is text.

@@ -9,92 +9,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::{Client, Row, types::ToSql};
 
-use super::{DbError, control, plan::PlanRow};
+use super::{DbError, control, plan::PlanRow, statement::Statement};
 
 /// Users on a page.
 pub const PAGE: usize = 50;
 /// Events of one user's timeline.
 const TIMELINE: i64 = 50;
-
-/// A statement with what its parameters are.
-#[derive(Debug, Clone)]
-pub struct Statement {
-    sql: String,
-    values: Vec<Option<String>>,
-}
-
-impl Statement {
-    fn new<'a>(sql: impl Into<String>, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
-        Self {
-            sql: sql.into(),
-            values: values
-                .into_iter()
-                .map(|value| value.map(str::to_owned))
-                .collect(),
-        }
-    }
-
-    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.values
-            .iter()
-            .map(|value| value as &(dyn ToSql + Sync))
-            .collect()
-    }
-
-    async fn rows(&self, client: &Client) -> Result<Vec<Row>, DbError> {
-        Ok(client.query(&self.sql, &self.parameters()).await?)
-    }
-
-    async fn run(&self, client: &Client) -> Result<u64, DbError> {
-        Ok(client.execute(&self.sql, &self.parameters()).await?)
-    }
-
-    /// As psql takes it: the parameters in their places, as literals.
-    pub fn shown(&self) -> String {
-        let mut shown = String::with_capacity(self.sql.len() + 64);
-        let mut rest = self.sql.as_str();
-        while let Some((before, after)) = rest.split_once('$') {
-            shown.push_str(before);
-            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-            let number: usize = after[..digits].parse().unwrap_or(0);
-            match number.checked_sub(1).and_then(|at| self.values.get(at)) {
-                Some(value) => shown.push_str(&literal(value.as_deref())),
-                None => shown.push_str(&format!("${}", &after[..digits])),
-            }
-            rest = &after[digits..];
-        }
-        shown.push_str(rest);
-        shown.push(';');
-        shown
-    }
-}
-
-/// A text as SQL writes it. What would not be seen as what it is, or would turn what is beside it round, is written by its number.
-pub fn literal(value: Option<&str>) -> String {
-    let Some(text) = value else {
-        return "null".to_owned();
-    };
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    if !text.contains(|c| c == '\\' || is_hidden(c)) {
-        return format!("'{}'", text.replace('\'', "''"));
-    }
-    let mut literal = "e'".to_owned();
-    for c in text.chars() {
-        match c {
-            '\\' => literal.push_str("\\\\"),
-            '\'' => literal.push_str("''"),
-            hidden if is_hidden(hidden) => {
-                literal.push_str(&format!("\\u{:04x}", u32::from(hidden)))
-            }
-            seen => literal.push(seen),
-        }
-    }
-    literal.push('\'');
-    literal
-}
 
 /// Which users are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -462,17 +382,11 @@ pub async fn overview(client: &Client) -> Result<Overview, DbError> {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_is_shown_as_psql_takes_it() {
-        let statement = Statement::new("select $2::text, $1, $10", [Some("O'Hara"), None]);
-        assert_eq!(statement.shown(), "select null::text, 'O''Hara', $10;");
-        assert_eq!(
-            literal(Some("a\\'b\n\u{202e}")),
-            "e'a\\\\''b\\u000a\\u202e'"
-        );
-    }
+/// What one would type to see the held removals, and to judge all of them.
+pub fn held_shown() -> [Statement; 3] {
+    [
+        Statement::new("select * from roster.held order by since, user_key", []),
+        Statement::new("select roster.release_held($1)", [Some("all")]),
+        Statement::new("select roster.discard_held($1)", [Some("all")]),
+    ]
 }

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod pool;
 pub mod reactors;
 mod record;
+pub mod statement;
 pub mod write_back;
 
 use tokio_postgres::error::SqlState;

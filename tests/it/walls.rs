@@ -36,6 +36,7 @@ fn no_room_knows_a_room_it_must_not_know() {
             &[
                 "crate::auth0",
                 "crate::authz",
+                "crate::console",
                 "reqwest",
                 "warp::",
                 "hyper::",
@@ -51,6 +52,16 @@ fn no_room_knows_a_room_it_must_not_know() {
                 "tokio_postgres",
                 "reqwest",
                 "crate::authz",
+                "crate::emulator",
+            ][..],
+        ),
+        (
+            "console",
+            &[
+                "tokio_postgres",
+                "deadpool",
+                "crate::auth0",
+                "crate::reactor",
                 "crate::emulator",
             ][..],
         ),
@@ -79,6 +90,7 @@ fn sql_stands_in_its_rooms_alone() {
         "authz",
         "config.rs",
         "cli",
+        "console",
         "demo",
         "service.rs",
         "http.rs",

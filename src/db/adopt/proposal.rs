@@ -1,7 +1,7 @@
 //! From what a table looks like to the SQL that maps it.
 
 use super::shape::{Column, Link, Shape};
-use crate::db::migrate::WRITE_BACK;
+use crate::db::{migrate::WRITE_BACK, statement::literal};
 
 /// What could not be guessed, with what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -383,9 +383,4 @@ fn quote(name: &str) -> String {
         true => name.to_owned(),
         false => format!("\"{}\"", name.replace('"', "\"\"")),
     }
-}
-
-/// As PostgreSQL's `quote_literal`, for texts without a backslash.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

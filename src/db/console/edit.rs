@@ -10,10 +10,11 @@
 
 use deadpool_postgres::Transaction;
 
-use super::{Desired, Statement, desired};
+use super::{Desired, desired};
 use crate::db::{
     DbError,
     pool::{Pool, QUICK},
+    statement::Statement,
 };
 
 /// The right to change users, which the console's last bearer keeps.
@@ -343,19 +344,33 @@ async fn refused(
     Ok(None)
 }
 
-/// The statements of an edit, as psql takes them, for whoever would rather type them.
+/// The statements of some edits of one user, and of another look, for whoever would rather type them; none where there is no way to edit.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn shown(pool: &Pool, key: &str, edit: &Edit) -> Result<Vec<String>, DbError> {
+pub async fn shown(pool: &Pool, key: &str, edits: &[Edit]) -> Result<Vec<Statement>, DbError> {
+    pool.transaction(QUICK, async |tx| {
+        let mut shown = Vec::new();
+        if let Some(table) = Table::read(tx).await? {
+            let statements = edits
+                .iter()
+                .filter_map(|edit| table.statements(key, edit).ok());
+            shown.extend(statements.flatten());
+        }
+        shown.push(Statement::new("select roster.resync($1)", [Some(key)]));
+        Ok(shown)
+    })
+    .await
+}
+
+/// The statement that makes such a user; none where there is no way to make one.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn create_shown(pool: &Pool, fields: &Fields) -> Result<Option<Statement>, DbError> {
     pool.transaction(QUICK, async |tx| {
         let table = Table::read(tx).await?;
-        let statements = table.and_then(|table| table.statements(key, edit).ok());
-        Ok(statements
-            .unwrap_or_default()
-            .iter()
-            .map(Statement::shown)
-            .collect())
+        Ok(table.and_then(|table| table.insert(fields).ok()))
     })
     .await
 }
