@@ -61,7 +61,10 @@ $function$;
 comment on function roster.history_of(text) is
     'Everything that happened to a user (e-mail, key or Auth0 id) in order: changes with who and what tool, and each call to Auth0 with what it changed, its outcome and how long after the change it ended.';
 
-create or replace function roster.history_of_transaction(txid xid8)
+-- Of a transaction of many users a page at a time, so that one that concerns everybody can be looked at too.
+drop function if exists roster.history_of_transaction(xid8);
+
+create or replace function roster.history_of_transaction(txid xid8, after_key text default '', most integer default null)
     returns table (user_key text, email text, action text, detail text, outcome text, told_at timestamptz, after interval)
     language sql stable
     set search_path = pg_catalog, pg_temp
@@ -69,8 +72,9 @@ as $function$
     with concerned as materialized (
         select k.user_key, max(c.changed_at) as changed_at
         from roster.changes c cross join unnest(c.user_keys) k (user_key)
-        where c.txid = history_of_transaction.txid and k.user_key is not null
+        where c.txid = history_of_transaction.txid and k.user_key collate "C" > history_of_transaction.after_key
         group by k.user_key
+        order by k.user_key collate "C" limit history_of_transaction.most
     )
     select s.user_key, coalesce(d.email, m.email), t.action, roster.changes_in_words(nullif(t.changes, '{}')),
         case when t.id is null then case when m.due then 'pending' else 'nothing to tell Auth0' end else concat_ws(' ', t.code, t.status) end,
@@ -85,11 +89,11 @@ as $function$
         where a.user_key = s.user_key and a.started_at >= s.changed_at and a.action <> 'look'
         order by a.code <> 'ok', a.id limit 1
     ) t on true
-    order by s.user_key
+    order by s.user_key collate "C"
 $function$;
 
-comment on function roster.history_of_transaction(xid8) is
-    'What Auth0 was told because of a transaction, user by user, and how long after the change. Transactions: roster.transactions.';
+comment on function roster.history_of_transaction(xid8, text, integer) is
+    'What Auth0 was told because of a transaction, user by user, and how long after the change: of the users after this key, so many. Transactions: roster.transactions.';
 
 -- Authorization ends with the commit: the server reads the row. Who asks nobody but trusts a token's own claims lets its bearer in
 -- until the last token that could be had before the block has expired.
@@ -123,4 +127,4 @@ comment on column roster.removals.exposure is 'How long Auth0 could still issue 
 comment on column roster.removals.last_token_expires_at is
     'Whoever trusts tokens without asking Roster lets this person in until then, by removal.token_lifetime. Null: not blocked yet.';
 
-revoke execute on function roster.history_of(text), roster.history_of_transaction(xid8) from public;
+revoke execute on function roster.history_of(text), roster.history_of_transaction(xid8, text, integer) from public;

@@ -42,9 +42,10 @@ pub(super) async fn history(
     json: bool,
 ) -> anyhow::Result<Exit> {
     let client = session(config).await?;
+    let most = usize::try_from(limit).unwrap_or_default();
     let (found, columns): (Vec<Value>, &[&str]) = match which {
         History::Transactions => (
-            past::transactions(&client, limit).await?,
+            past::transactions(None, most).objects(&client).await?,
             &[
                 "txid",
                 "changed_at",
@@ -57,7 +58,9 @@ pub(super) async fn history(
             ],
         ),
         History::Transaction(txid) => (
-            past::of_transaction(&client, txid, limit).await?,
+            past::of_transaction(txid, "", most)
+                .objects(&client)
+                .await?,
             &[
                 "user_key", "email", "action", "detail", "outcome", "told_at", "after",
             ],

@@ -13,6 +13,7 @@
 //!
 //! It does not call Auth0's Management API, and logs neither addresses nor tokens.
 
+mod changes;
 mod held;
 mod login;
 mod overview;
@@ -217,13 +218,14 @@ impl Console {
         visit.may_read()?;
         match request.path.as_str() {
             "" => overview::show(self, visit).await,
+            "changes" => changes::show(self, visit, request).await,
             "held" => held::show(self, visit).await,
             "users" => users::show(self, visit, request).await,
             "new-user" => users::new(self, visit).await,
-            path => match path.strip_prefix("user/") {
-                Some(key) if !key.contains('/') => {
-                    user::show(self, visit, request, &decoded(key)).await
-                }
+            path => match path.split_once('/') {
+                Some((_, named)) if named.contains('/') => Err(Failure::NotFound),
+                Some(("user", key)) => user::show(self, visit, request, &decoded(key)).await,
+                Some(("change", txid)) => changes::one(self, visit, request, txid).await,
                 _ => Err(Failure::NotFound),
             },
         }

@@ -121,6 +121,7 @@ pub(super) fn framed(
         nav aria-label="Console" {
             a href="/console" { "Overview" }
             a href="/console/users" { "Users" }
+            a href="/console/changes" { "Changes" }
             a href="/console/held" { "Held" }
             @if visit.writes() { a href="/console/new-user" { "New user" } }
         }
@@ -277,6 +278,11 @@ pub(super) fn sql_of(what: &str, statements: &[Statement], lines: &[String]) -> 
             }
         }
     }
+}
+
+/// To where a list goes on.
+pub(super) fn next_page(to: &str) -> Markup {
+    html! { p { a.button rel="next" href=(to) { "Next page" } } }
 }
 
 /// A text as a shell takes it for one word, whatever is in it.

@@ -1,5 +1,6 @@
 //! Statements that are run and shown: what is on a page is what PostgreSQL was asked.
 
+use serde_json::Value;
 use tokio_postgres::{Client, Row, types::ToSql};
 
 use super::DbError;
@@ -38,6 +39,16 @@ impl Statement {
 
     pub(super) async fn run(&self, client: &Client) -> Result<u64, DbError> {
         Ok(client.execute(&self.sql, &self.parameters()).await?)
+    }
+
+    /// Its rows as JSON objects.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn objects(&self, client: &Client) -> Result<Vec<Value>, DbError> {
+        let query = format!("select to_jsonb(t) from ({}) t", self.sql);
+        let rows = client.query(&query, &self.parameters()).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// As psql takes it: the parameters in their places, as literals.

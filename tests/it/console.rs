@@ -1,6 +1,7 @@
 //! The console, by a browser that is plain HTTP: who gets in, what may be done there, and what becomes of it in the table.
 
 mod browser;
+mod changes;
 mod edits;
 mod entry;
 

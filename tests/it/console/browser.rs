@@ -57,6 +57,22 @@ impl Browser {
         self.send(request).await
     }
 
+    /// What stands behind `prefix` in the links of this page and all that follow it.
+    pub(crate) async fn walk(&mut self, page: &str, prefix: &str) -> Vec<String> {
+        let (mut next, mut met) = (page.to_owned(), Vec::new());
+        loop {
+            let page = self.get(&next).await;
+            let link = format!("href=\"{prefix}");
+            let links = page.body.split(&link).skip(1);
+            met.extend(links.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()));
+            let Some((_, rest)) = page.body.split_once("rel=\"next\" href=\"") else {
+                return met;
+            };
+            let to = rest.split('"').next().unwrap_or_default();
+            next = to.replace("&amp;", "&");
+        }
+    }
+
     /// Posts a form as it is.
     pub(crate) async fn post_just(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
         let mut request = self.http.request(Method::POST, self.at(path)).form(form);
