@@ -100,9 +100,10 @@ async fn results_of_calls_under_way_survive_an_outage() {
         .fault("POST /api/v2/users", "delay", 1, slow)
         .await;
     world.add(&[ADA]).await;
-    world
-        .until("select bool_or(call_id is not null) from roster.accounts")
-        .await;
+    eventually("the call is under way", async || {
+        world.tenant.has_struck().await
+    })
+    .await;
     proxy.cut();
     world.arrives(ADA).await;
     proxy.restore();

@@ -72,9 +72,10 @@ fn whatever_happens_in_a_storm_auth0_equals_postgresql_after_it() {
     {
         let history = History::of(*seed, &mix);
         let small = shrink::shrunk(&history, &mix);
+        // What is wrong comes last: a log that was cut short still has it.
         panic!(
-            "seed {seed} ended badly: {:#?}\nthe smallest history that did: {:#?}\n{}",
-            outcome.wrong, small.wrong, small.history
+            "{}\nthis is the smallest history that ended badly: {:#?}\nit was made of seed {seed}, which ended so: {:#?}",
+            small.history, small.wrong, outcome.wrong
         );
     }
     if seeds >= RUN {
