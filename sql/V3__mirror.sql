@@ -41,6 +41,9 @@ create table roster.mirror (
 create index mirror_due on roster.mirror (lane, due_since) where due;
 -- Serves the removal guard and the view held.
 create index mirror_removed on roster.mirror (removed_at) where removed_at is not null;
+-- Serve roster.problems and roster.status: of many users a few are in trouble.
+create index mirror_disputed on roster.mirror (disputed) where disputed is not null;
+create index mirror_in_error on roster.mirror (error_class, error_code) where error_code is not null;
 
 create table roster.account_changes (
     txid xid8 not null default pg_current_xact_id(),
@@ -79,6 +82,8 @@ comment on column roster.mirror.invite_epoch is 'How many invitations are wanted
 comment on column roster.mirror.synced_at is 'When Auth0 was last known to agree with the row.';
 comment on index roster.mirror_due is 'Serves claim: lane by lane, oldest first.';
 comment on index roster.mirror_removed is 'Serves the removal guard.';
+comment on index roster.mirror_disputed is 'Serves problems and status: who waits for a person.';
+comment on index roster.mirror_in_error is 'Serves problems and status: whose last try failed.';
 
 create table roster.accounts (
     auth0_user_id text constraint accounts_id_is_the_key primary key,
@@ -116,6 +121,8 @@ create index accounts_by_user on roster.accounts (user_key);
 create index accounts_by_email on roster.accounts (lower(email)) where state <> 'gone';
 -- Serves the removal guard: removals done in its window.
 create index accounts_by_removal on roster.accounts (removed_at) where removed_at is not null;
+-- Serves roster.problems: bans that somebody else made.
+create index accounts_banned on roster.accounts (user_key) where state = 'linked' and blocked and not blocked_by_us;
 
 -- Serves the sweep: who is to be looked at once more.
 create index accounts_in_doubt on roster.accounts (doubted_at) where doubted_at is not null;
@@ -143,5 +150,6 @@ comment on index roster.accounts_one_primary is 'At most one account of a person
 comment on index roster.accounts_by_user is 'Serves the planner: all accounts of a key.';
 comment on index roster.accounts_by_email is 'Serves the question who of ours holds an address.';
 comment on index roster.accounts_by_removal is 'Serves the removal guard.';
+comment on index roster.accounts_banned is 'Serves problems: bans that somebody else made.';
 comment on index roster.accounts_in_doubt is 'Serves the sweep: who is to be looked at once more.';
 comment on index roster.accounts_by_write_back is 'Serves fold: which change is Roster''s own.';

@@ -6,20 +6,19 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console,
-    page::{Failure, ago_of, framed, sql, user_path},
+    page::{Failure, ago_of, framed, sql},
     visit::Visit,
 };
 use crate::db::{console, pool::QUICK};
 
 pub(super) async fn show(console: &Console, visit: &Visit) -> Result<Response<String>, Failure> {
-    let overview = console
+    let (status, shown) = console
         .pool
         .soon(QUICK, async |session| console::overview(session).await)
         .await?;
-    let status = &overview.status;
-    let held = number(status, "held");
+    let held = number(&status, "held");
     let body = html! {
-        p.lead { (sentence(status)) }
+        p.lead { (sentence(&status)) }
         @if held > 0 {
             p.notice.bad role="status" {
                 strong { (held) " removals wait for a person." }
@@ -27,11 +26,8 @@ pub(super) async fn show(console: &Console, visit: &Visit) -> Result<Response<St
                 a href="/console/held" { "Judge them" } "."
             }
         }
-        (facts(status))
-        h2 { "Problems" }
-        @if overview.problems.is_empty() { p { "Nothing is wrong." } }
-        @for problem in &overview.problems { (one(problem)) }
-        (sql(&overview.statements, &["roster status".to_owned(), "roster plan".to_owned()]))
+        (facts(&status))
+        (sql(&[shown], &["roster status".to_owned()]))
     };
     Ok(framed(visit, StatusCode::OK, "Overview", &body))
 }
@@ -89,20 +85,6 @@ fn facts(status: &Value) -> Markup {
             dt { "Drift" } dd { a href="/console/users?state=drift" { (number(status, "drift")) } }
             dt { "Last sweep" } dd { (time("last_sweep_at")) }
             dt { "Last audit" } dd { (time("last_audit_at")) }
-        }
-    }
-}
-
-fn one(problem: &Value) -> Markup {
-    let word = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
-    html! {
-        section.problem {
-            h3 { (word("problem")) " " code { (word("code")) } }
-            p { (word("advice")) }
-            @if let Some(users) = problem["users"].as_i64() { p { (users) " concerned" } }
-            @if let Some(examples) = problem["examples"].as_array() {
-                p { "Such as " @for key in examples.iter().filter_map(Value::as_str) { a href=(user_path(key)) { bdi { (key) } } " " } }
-            }
         }
     }
 }

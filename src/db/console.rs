@@ -356,30 +356,13 @@ async fn texts(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// How things stand.
-#[derive(Debug)]
-pub struct Overview {
-    /// The row of `roster.status`.
-    pub status: Value,
-    /// The rows of `roster.problems`.
-    pub problems: Vec<Value>,
-    pub statements: Vec<Statement>,
-}
-
-/// Everything for the first page.
+/// The row of `roster.status`, and what one would type to see it.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn overview(client: &Client) -> Result<Overview, DbError> {
-    let statements = [
-        "select * from roster.status",
-        "select * from roster.problems",
-    ];
-    Ok(Overview {
-        status: control::status(client).await?,
-        problems: control::problems(client).await?,
-        statements: statements.map(|sql| Statement::new(sql, [])).into(),
-    })
+pub async fn overview(client: &Client) -> Result<(Value, Statement), DbError> {
+    let shown = Statement::new("select * from roster.status", []);
+    Ok((control::status(client).await?, shown))
 }
 
 /// What one would type to see the held removals, and to judge all of them.
