@@ -71,6 +71,19 @@ where c.folded_at is null and c.of_users and k.user_key is not null;
 
 comment on view roster.arrivals is 'Keys that came with changes not folded yet: whom they mean is said by fold; part of roster.plan.';
 
+create or replace function roster.is_of_the_past(auth0_user_id text, user_key text) returns boolean
+    language sql stable parallel safe
+return exists (
+    select from roster.accounts gone
+    where gone.auth0_user_id = is_of_the_past.auth0_user_id and gone.state = 'gone' and (
+        gone.user_key = is_of_the_past.user_key
+        or not exists (select from roster.desired_users d where d.user_key = gone.user_key)
+    )
+);
+
+comment on function roster.is_of_the_past(text, text) is
+    'Whether this id, found in the row of this user, is that of an account that is gone: the user''s own, such as one linked into another, or that of a key that is nobody''s any more. It claims nothing and may be overwritten.';
+
 create or replace view roster.plan_of_accounts as
 select
     a.user_key,
@@ -235,11 +248,10 @@ cross join lateral (
     select case when live.live and a.origin <> 'further' then roster.row_fault(d.email) end as code
     offset 0
 ) fault
--- Does the row name another account? One of the user's own that is gone, such as one linked into this, does not count.
+-- Does the row name another account?
 cross join lateral (
-    select case when live.live and a.origin <> 'further' and d.auth0_user_id <> a.auth0_user_id then not exists (
-        select from roster.accounts gone where gone.auth0_user_id = d.auth0_user_id and gone.user_key = a.user_key and gone.state = 'gone'
-    ) else false end as is_other
+    select case when live.live and a.origin <> 'further' and d.auth0_user_id <> a.auth0_user_id
+        then not roster.is_of_the_past(d.auth0_user_id, a.user_key) else false end as is_other
     offset 0
 ) claim
 where what.action is not null;

@@ -205,8 +205,7 @@ select 'id changed by hand', 'auth0_user_id_disputed', count(*), (array_agg(a.us
 from roster.accounts a
 join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation
 join roster.desired_users d on d.user_key = a.user_key
-where a.origin <> 'further' and a.state = 'linked' and d.auth0_user_id <> a.auth0_user_id
-    and not exists (select from roster.accounts gone where gone.auth0_user_id = d.auth0_user_id and gone.user_key = a.user_key and gone.state = 'gone')
+where a.origin <> 'further' and a.state = 'linked' and d.auth0_user_id <> a.auth0_user_id and not roster.is_of_the_past(d.auth0_user_id, a.user_key)
 having count(*) > 0
 union all
 select 'capture failed', c.relation, count(*), null, max(c.changed_at),

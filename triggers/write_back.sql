@@ -6,17 +6,15 @@ as $function$
 #variable_conflict use_column
 begin
     -- A row that somebody holds is left for later, so that nobody waits for Roster; an id that stands already is never overwritten.
-    -- But for one of this user's own that is gone.
+    -- But for one whose account is gone.
     perform from public.users u
-    where u.id::text = write_back.user_key and (u.auth0_user_id is null or u.auth0_user_id in (
-        select a.auth0_user_id from roster.accounts a where a.user_key = write_back.user_key and a.state = 'gone'))
+    where u.id::text = write_back.user_key and (u.auth0_user_id is null or roster.is_of_the_past(u.auth0_user_id::text, write_back.user_key))
     for update skip locked;
     if not found then
         return false;
     end if;
     update public.users u set auth0_user_id = write_back.auth0_user_id
-    where u.id::text = write_back.user_key and (u.auth0_user_id is null or u.auth0_user_id in (
-        select a.auth0_user_id from roster.accounts a where a.user_key = write_back.user_key and a.state = 'gone'));
+    where u.id::text = write_back.user_key and (u.auth0_user_id is null or roster.is_of_the_past(u.auth0_user_id::text, write_back.user_key));
     return found;
 end
 $function$;

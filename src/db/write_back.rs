@@ -25,8 +25,7 @@ pub async fn write_back(pool: &Pool, keys: Option<&[&str]>) -> Result<(), DbErro
                     "select a.user_key, a.auth0_user_id from roster.accounts a \
                      join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation \
                      join roster.desired_users d on d.user_key = a.user_key \
-                     where a.origin <> 'further' and a.state = 'linked' and m.email is not distinct from lower(d.email) and (d.auth0_user_id is null or d.auth0_user_id <> a.auth0_user_id and exists ( \
-                        select from roster.accounts g where g.auth0_user_id = d.auth0_user_id and g.user_key = a.user_key and g.state = 'gone')) \
+                     where a.origin <> 'further' and a.state = 'linked' and m.email is not distinct from lower(d.email) and (d.auth0_user_id is null or d.auth0_user_id <> a.auth0_user_id and roster.is_of_the_past(d.auth0_user_id, a.user_key)) \
                         and {of_whom} limit 256"
                 ))
                 .await?;

@@ -47,11 +47,10 @@ from (
         end as changes
         offset 0
     ) differ
-    -- Does the row name another account? As in the plan, one of the user's own that is gone does not count.
+    -- Does the row name another account?
     cross join lateral (
-        select case when it.live and it.is_primary and d.auth0_user_id <> a.auth0_user_id then not exists (
-            select from roster.accounts gone where gone.auth0_user_id = d.auth0_user_id and gone.user_key = a.user_key and gone.state = 'gone'
-        ) else false end as is_other
+        select case when it.live and it.is_primary and d.auth0_user_id <> a.auth0_user_id
+            then not roster.is_of_the_past(d.auth0_user_id, a.user_key) else false end as is_other
         offset 0
     ) claim
     cross join lateral (

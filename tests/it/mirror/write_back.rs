@@ -116,3 +116,25 @@ async fn an_id_changed_by_hand_is_disputed_and_not_followed() {
         "Ada King"
     );
 }
+
+#[tokio::test]
+async fn an_id_of_an_account_that_is_gone_is_overwritten_under_a_new_key_too() {
+    let world = World::new().await;
+    world.run(ADA).await;
+    world.settle().await;
+    let old = text(&world.tenant.account("ada@example.test").await["user_id"]);
+    let id = roster::user::Auth0UserId(old.clone());
+    let client = &world.reactor.client;
+    client.delete_user(&id).await.expect("deleted by somebody");
+    // A look between the two statements of a changed key finds nobody who wants it.
+    world
+        .run("update roster.accounts set state = 'gone'; update users set id = id + 100")
+        .await;
+    world.settle_in_time().await;
+    world.sweep().await;
+    let new = text(&world.tenant.account("ada@example.test").await["user_id"]);
+    assert_ne!(new, old);
+    assert_eq!(world.texts("select auth0_user_id from users").await, [new]);
+    assert_eq!(world.plan().await, Vec::<String>::new());
+    assert_eq!(world.problems().await, Vec::<String>::new());
+}
