@@ -39,6 +39,9 @@ begin
         -- Serves the console: who comes next, and whose address begins so.
         create index users_email_in_order on public.users (lower(email::text) collate "C", (id::text) collate "C");
 
+        -- Serves the console: who is blocked, and whose removal may be held.
+        create index users_blocked on public.users ((id::text)) where blocked;
+
         create table if not exists public.user_permissions (
             user_id integer not null references public.users (id) on update cascade on delete cascade,
             permission text not null,
@@ -53,6 +56,7 @@ begin
             'True: this person may not log in and every authorization look-up is refused.';
         comment on index public.users_id_as_text is 'Serves look-ups by user key, which is text everywhere in schema roster.';
         comment on index public.users_email_without_case is 'An address belongs to one person, whatever its case.';
+        comment on index public.users_blocked is 'Serves the console: who is blocked, and whose removal may be held.';
         comment on index public.users_email_in_order is 'Serves the console: users by address, a page at a time, and those whose address begins so.';
     elsif to_regclass('public.user_permissions') is null
         and exists (

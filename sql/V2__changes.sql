@@ -26,6 +26,8 @@ create table roster.changes (
 create index changes_to_fold on roster.changes (id) where folded_at is null;
 -- Serves the snapshot cursor of further readers, roster.wait() and history per transaction.
 create index changes_by_transaction on roster.changes (txid);
+-- Serves the view problems: captures that failed.
+create index changes_failed on roster.changes (changed_at) where error is not null;
 
 comment on table roster.changes is
     'Outbox and history in one: a row per SQL statement that changed mirrored data, and per use of a control function.';
@@ -44,3 +46,4 @@ comment on column roster.changes.reason is 'What the writer said: SET LOCAL rost
 comment on column roster.changes.error is 'The capture could not name the users because of this error; the table may have changed. Look at everybody.';
 comment on index roster.changes_to_fold is 'Serves fold: what is new, in order.';
 comment on index roster.changes_by_transaction is 'Serves snapshot cursors and roster.wait().';
+comment on index roster.changes_failed is 'Serves problems: captures that failed.';

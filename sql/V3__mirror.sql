@@ -44,6 +44,8 @@ create index mirror_removed on roster.mirror (removed_at) where removed_at is no
 -- Serve roster.problems and roster.status: of many users a few are in trouble.
 create index mirror_disputed on roster.mirror (disputed) where disputed is not null;
 create index mirror_in_error on roster.mirror (error_class, error_code) where error_code is not null;
+-- Serves the view held: keys that meant another person before.
+create index mirror_reused on roster.mirror (user_key) where incarnation > 1;
 
 create table roster.account_changes (
     txid xid8 not null default pg_current_xact_id(),
@@ -84,6 +86,7 @@ comment on index roster.mirror_due is 'Serves claim: lane by lane, oldest first.
 comment on index roster.mirror_removed is 'Serves the removal guard.';
 comment on index roster.mirror_disputed is 'Serves problems and status: who waits for a person.';
 comment on index roster.mirror_in_error is 'Serves problems and status: whose last try failed.';
+comment on index roster.mirror_reused is 'Serves held: keys that meant another person before.';
 
 create table roster.accounts (
     auth0_user_id text constraint accounts_id_is_the_key primary key,

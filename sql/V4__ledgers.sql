@@ -38,9 +38,13 @@ create table roster.invitations (
     constraint invitations_one_per_epoch primary key (user_key, incarnation, epoch)
 );
 
+-- Serves the views status and problems: what waits for a person.
+create index invitations_unsettled on roster.invitations (state) where state <> 'sent';
+
 comment on table roster.invitations is 'Ledger of invitation mails: at most one per user and epoch. The row is written before the mail is asked for.';
 comment on column roster.invitations.state is
     'staged: waits for a person (roster.invite); sending: asked for, answer not recorded; sent; unknown: it may have gone out, and is not sent again.';
+comment on index roster.invitations_unsettled is 'Serves status and problems: what waits for a person.';
 comment on column roster.invitations.email is 'Where the mail went, lower case. Null: nowhere yet, or it is not known.';
 
 create table roster.audits (

@@ -66,7 +66,7 @@ begin
         grant usage on schema roster to roster_operator;
         grant select on all tables in schema roster to roster_operator;
         grant execute on function
-            roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(), roster.pause(text), roster.resume(),
+            roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(text), roster.pause(text), roster.resume(),
             roster.set_mode(text), roster.release_held(text), roster.discard_held(text), roster.link(text, text), roster.unlink(text),
             roster.invite(text), roster.revision(), roster.wait(interval), roster.explain(text, text), roster.explain_user(text, text),
             roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8, text, integer),

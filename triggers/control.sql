@@ -60,21 +60,24 @@ end;
 
 comment on function roster.resync_all() is 'The manual sync button for everybody: compares all users with what Auth0 last showed, now.';
 
-create or replace function roster.retry_failed() returns integer
+drop function if exists roster.retry_failed();
+
+create or replace function roster.retry_failed(code text default null) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    keys text[] := array(select user_key from roster.mirror where error_code is not null);
+    keys text[] := array(
+        select m.user_key from roster.mirror m where m.error_code is not null and (retry_failed.code is null or m.error_code = retry_failed.code));
 begin
     if cardinality(keys) > 0 then
-        insert into roster.changes (op, user_keys) values ('retry_failed', keys);
+        insert into roster.changes (op, user_keys, reason) values ('retry_failed', keys, coalesce(retry_failed.code, nullif(current_setting('roster.reason', true), '')));
     end if;
     return cardinality(keys);
 end
 $function$;
 
-comment on function roster.retry_failed() is 'Tries everything that failed again, now. Says how many users that concerns.';
+comment on function roster.retry_failed(text) is 'Tries what failed again, now: everything, or what failed with this code. Says how many users that concerns.';
 
 create or replace function roster.pause(reason text) returns void
     language plpgsql security definer
@@ -301,7 +304,7 @@ return pg_current_xact_id()::text;
 comment on function roster.revision() is 'The writing transaction, for the header X-Roster-At-Least: an answer with it is never older than this commit.';
 
 revoke execute on function
-    roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(), roster.pause(text), roster.resume(),
+    roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(text), roster.pause(text), roster.resume(),
     roster.set_mode(text), roster.release_held(text), roster.discard_held(text), roster.judge_held(text, text), roster.link(text, text),
     roster.unlink(text), roster.invite(text), roster.follow(text, text, text)
 from public;

@@ -131,9 +131,9 @@ enum Command {
         /// Everybody
         #[arg(long, conflicts_with = "who")]
         all: bool,
-        /// Whatever failed
-        #[arg(long, conflicts_with_all = ["who", "all"])]
-        failed: bool,
+        /// Whatever failed, or what failed with this code of roster.problems
+        #[arg(long, value_name = "CODE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["who", "all"])]
+        failed: Option<Option<String>>,
         /// Wait until it has reached Auth0, at most so many seconds
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30")]
         wait: Option<f64>,
@@ -341,7 +341,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             all,
             failed,
             wait,
-        } => press::sync(&config, &who, all, failed, wait, json).await,
+        } => press::sync(&config, &who, all, failed.as_ref(), wait, json).await,
     }
 }
 

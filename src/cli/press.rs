@@ -68,7 +68,7 @@ pub(super) async fn sync(
     config: &Config,
     who: &[String],
     all: bool,
-    failed: bool,
+    failed: Option<&Option<String>>,
     wait: Option<f64>,
     json: bool,
 ) -> anyhow::Result<Exit> {
@@ -78,8 +78,8 @@ pub(super) async fn sync(
     let users = if all {
         control::resync_all(&client).await?;
         None
-    } else if failed {
-        Some(control::retry_failed(&client).await?)
+    } else if let Some(code) = failed {
+        Some(control::retry_failed(&client, code.as_deref()).await?)
     } else {
         let mut users = 0;
         for one in who {

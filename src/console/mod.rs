@@ -18,6 +18,7 @@ mod held;
 mod login;
 mod overview;
 mod page;
+mod problems;
 mod session;
 mod user;
 mod users;
@@ -220,6 +221,7 @@ impl Console {
             "" => overview::show(self, visit).await,
             "changes" => changes::show(self, visit, request).await,
             "held" => held::show(self, visit).await,
+            "problems" => problems::show(self, visit, request).await,
             "users" => users::show(self, visit, request).await,
             "new-user" => users::new(self, visit).await,
             path => match path.split_once('/') {
@@ -233,11 +235,11 @@ impl Console {
 
     async fn act(&self, visit: &Visit, request: &Request) -> Result<Response<String>, Failure> {
         visit.may_read()?;
-        if request.path == "new-user" {
-            return users::create(self, visit, request).await;
-        }
-        if request.path == "held" {
-            return held::judge(self, visit, request).await;
+        match request.path.as_str() {
+            "new-user" => return users::create(self, visit, request).await,
+            "held" => return held::judge(self, visit, request).await,
+            "problems" => return problems::retry(self, visit, request).await,
+            _ => {}
         }
         let named = request.path.strip_prefix("user/");
         match named.and_then(|named| named.split_once('/')) {

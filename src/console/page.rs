@@ -122,6 +122,7 @@ pub(super) fn framed(
             a href="/console" { "Overview" }
             a href="/console/users" { "Users" }
             a href="/console/changes" { "Changes" }
+            a href="/console/problems" { "Problems" }
             a href="/console/held" { "Held" }
             @if visit.writes() { a href="/console/new-user" { "New user" } }
         }

@@ -4,6 +4,7 @@
 //! The console is another SQL client: it reads the views that everybody may read, and writes ([`edit`]) the application's own tables.
 
 pub mod edit;
+pub mod problems;
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -26,13 +26,13 @@ pub async fn resync_all(client: &Client) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Tries what failed again. Gives how many users that concerns.
+/// Tries what failed again: everything, or what failed with this code. Gives how many users that concerns.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn retry_failed(client: &Client) -> Result<i32, DbError> {
+pub async fn retry_failed(client: &Client, code: Option<&str>) -> Result<i32, DbError> {
     Ok(client
-        .query_one("select roster.retry_failed()", &[])
+        .query_one("select roster.retry_failed($1)", &[&code])
         .await?
         .get(0))
 }

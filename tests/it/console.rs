@@ -4,6 +4,7 @@ mod browser;
 mod changes;
 mod edits;
 mod entry;
+mod problems;
 
 use std::sync::Arc;
 

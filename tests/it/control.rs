@@ -80,6 +80,11 @@ async fn a_resync_of_all_looks_at_everybody_and_a_retry_at_what_failed() {
     );
     sql.run("update roster.mirror set due = false; update roster.mirror set error_code = 'timeout', error_class = 'transient' where user_key = '2'")
         .await;
+    assert_eq!(
+        sql.row("select roster.retry_failed('rate_limited')").await,
+        "0"
+    );
+    assert_eq!(sql.row("select roster.retry_failed('timeout')").await, "1");
     assert_eq!(sql.row("select roster.retry_failed()").await, "1");
     sql.run("select roster.fold()").await;
     assert_eq!(

@@ -311,7 +311,8 @@ pub async fn judge_held(
     .await
 }
 
-async fn begin(tx: &Transaction<'_>, author: &Author) -> Result<(), DbError> {
+/// Says who it is for, and waits for its turn.
+pub(super) async fn begin(tx: &Transaction<'_>, author: &Author) -> Result<(), DbError> {
     tx.batch_execute(PATIENCE).await?;
     let told = "select set_config('roster.actor', $1, true), set_config('roster.reason', 'by the console', true)";
     tx.execute(told, &[&author.actor]).await?;

@@ -55,7 +55,7 @@ async fn transactions_and_the_users_of_one_are_paged_without_a_gap() {
     let mut met = rita.walk("/console/changes", "/console/change/").await;
     // The time and the outcome of many users both lead there.
     met.dedup();
-    let all = "select txid::text from roster.transactions order by txid desc";
+    let all = "select t.txid::text from roster.transactions t order by t.txid desc";
     assert_eq!(met, site.world.texts(all).await);
     let beyond = rita.get("/console/changes?before=1").await;
     assert!(beyond.says("Nothing older is kept"), "{}", beyond.body);
