@@ -60,6 +60,9 @@ create table roster.audits (
     unconfirmed bigint,
     on_their_way bigint,
     found bigint,
+    step text constraint audits_step_is_known check (step in ('export', 'load', 'compare', 'look')),
+    step_done bigint,
+    step_of bigint,
     error_code text,
     error_detail text,
     constraint audits_end_is_whole check ((state = 'running') = (finished_at is null)),
@@ -73,6 +76,9 @@ comment on column roster.audits.source is
 comment on column roster.audits.candidates is 'Users and accounts that seemed to differ and were to be confirmed by a look of their own.';
 comment on column roster.audits.unconfirmed is 'Candidates that were not looked at, since there were too many: not called drift, and not known to be none.';
 comment on column roster.audits.on_their_way is 'Candidates that Roster itself is about to change, or has changed since: judged by the next audit.';
+comment on column roster.audits.step is
+    'What it does, or did last: export: Auth0 writes the file; load: the file is read; compare: with everybody; look: at each candidate. Null: it begins.';
+comment on column roster.audits.step_done is 'How far that is, of step_of: per cent of the export, or candidates looked at. Null: not known.';
 comment on column roster.audits.error_code is 'Why it failed, and found nothing. Null: it did not.';
 
 create table roster.drift_found (

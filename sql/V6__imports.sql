@@ -11,14 +11,24 @@ create table roster.imports (
     new integer,
     changed integer,
     same integer,
-    bad integer
+    bad integer,
+    step text constraint imports_step_is_known check (step in ('checking', 'checked', 'applying', 'applied', 'failed')),
+    step_done integer,
+    step_of integer,
+    step_at timestamptz,
+    error text
 );
 
 comment on table roster.imports is 'Each file of users that was read, and what became of it.';
 comment on column roster.imports.source is 'Name of the file. Null: psql, which does not tell.';
 comment on column roster.imports.columns is 'The table''s columns that the file fills, by the file''s own names.';
 comment on column roster.imports.applied_txid is 'The transaction that wrote it; roster.history_of_transaction() tells what came of it. Null: it was not applied.';
-comment on column roster.imports.new is 'Lines that made a row. changed, same and bad are the others.';
+comment on column roster.imports.new is 'Lines that made a row, or would when they were last tried. changed, same and bad are the others.';
+comment on column roster.imports.step is
+    'Where the console is with it: checking: lines are tried and taken back; applying: they are written; failed: nothing was. Null: psql or roster import, or not tried yet.';
+comment on column roster.imports.step_done is 'How many batches of 1000 lines are through, of step_of.';
+comment on column roster.imports.step_at is 'When that was last told. Who checks or applies tells it twice a second.';
+comment on column roster.imports.error is 'Why it failed. Null: it did not.';
 
 -- Not worth the log: a crash loses lines that are still in the file.
 create unlogged table roster.import_lines (

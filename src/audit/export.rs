@@ -45,7 +45,7 @@ impl Audit {
         job: Job,
         witness: &dyn Witness,
     ) -> Result<(), AuditError> {
-        let mut link = self.wait_for(job.clone(), witness).await?;
+        let mut link = self.wait_for(book, job.clone(), witness).await?;
         for tried in 1.. {
             let error = match self.load(book, &link, witness).await {
                 Ok(()) => break,
@@ -54,12 +54,17 @@ impl Audit {
             };
             tracing::warn!(error = %error, "the file of the export is begun anew");
             // Each look at the job gives a link that is good for another minute.
-            link = self.wait_for(job.clone(), witness).await?;
+            link = self.wait_for(book, job.clone(), witness).await?;
         }
         Ok(())
     }
 
-    async fn wait_for(&self, mut job: Job, witness: &dyn Witness) -> Result<Link, AuditError> {
+    async fn wait_for(
+        &self,
+        book: &Book,
+        mut job: Job,
+        witness: &dyn Witness,
+    ) -> Result<Link, AuditError> {
         let ends = Instant::now() + JOB_TAKES;
         let mut wait = self.poll;
         loop {
@@ -77,6 +82,8 @@ impl Audit {
                     witness.sees(Step::Export {
                         percent: job.percent,
                     });
+                    let percent = job.percent.map(|percent| (percent.into(), 100));
+                    book.at("export", percent).await?;
                     sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_POLL);
                 }
@@ -91,6 +98,7 @@ impl Audit {
         witness: &dyn Witness,
     ) -> Result<(), AuditError> {
         let mut file = self.client.exported(link).await?;
+        book.at("load", None).await?;
         let mut loading = book.load().await?;
         let mut users = 0;
         let tell = |users, file: &ExportedUsers| {

@@ -154,6 +154,7 @@ impl Audit {
                 self.take_over(book, job, witness).await?;
                 self.is_complete(book).await?;
                 witness.sees(Step::Compare);
+                book.at("compare", None).await?;
                 book.compare(self.most).await?
             }
             None => {
@@ -204,6 +205,8 @@ impl Audit {
         let (mut after, mut done) = (0, 0);
         loop {
             witness.sees(Step::Look { done, of });
+            let far = i64::try_from(done).ok().zip(i64::try_from(of).ok());
+            book.at("look", far).await?;
             let page = book.candidates(after, PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(());

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use serde_json::Value;
-use url::form_urlencoded;
 use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago_of, framed, next_page, sql, user_path},
+    page::{Failure, address, ago_of, framed, next_page, sql, user_path},
     visit::Visit,
 };
 use crate::db::{past, pool::QUICK};
@@ -189,9 +188,8 @@ pub(super) async fn one(
     let is_last = users.len() <= USERS;
     users.truncate(USERS);
     let next = users.last().filter(|_| !is_last).map(|last| {
-        form_urlencoded::Serializer::new(format!("/console/change/{number}?"))
-            .append_pair("after", word(last, "user_key"))
-            .finish()
+        let path = format!("/console/change/{number}");
+        address(&path, &[("after", word(last, "user_key"))])
     });
     let body = html! {
         dl {

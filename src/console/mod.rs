@@ -13,20 +13,24 @@
 //!
 //! It does not call Auth0's Management API, and logs neither addresses nor tokens.
 
+mod audits;
 mod changes;
+mod drift;
 mod held;
+mod import;
 mod login;
 mod overview;
 mod page;
 mod problems;
+mod roles;
 mod session;
+mod upload;
 mod user;
 mod users;
 mod visit;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use maud::html;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
@@ -44,15 +48,14 @@ use self::{
     session::{Cookies, Session, Who},
     visit::Visit,
 };
-use crate::{
-    authz::Authz,
-    config,
-    db::pool::Pool,
-    http::{BodyError, body},
-};
+use crate::{authz::Authz, config, db::pool::Pool, http::read_within};
 
 /// Bytes of a form: names, addresses and a list of permissions.
 const MAX_FORM: usize = 64 * 1024;
+/// Bytes of a longer one that are read and thrown away, and how long a form may take to arrive.
+const BEYOND: usize = 1 << 20;
+const FORM_TAKES: Duration = Duration::from_secs(5);
+const TOO_LONG: &str = "That is too long, or took too long to arrive. Nothing was read. Files of more than 8 MiB are for roster import.";
 /// From the end of a request to its answer, a wait for a locked row and for Auth0 included.
 const DEADLINE: Duration = Duration::from_secs(15);
 
@@ -75,6 +78,7 @@ struct Request {
     headers: HeaderMap,
     query: Vec<(String, String)>,
     form: Vec<(String, String)>,
+    file: Option<upload::File>,
 }
 
 impl Request {
@@ -141,24 +145,38 @@ impl Console {
             .and(warp::method())
             .and(warp::header::headers_cloned())
             .and(query)
-            .and(body(MAX_FORM))
+            .and(warp::body::stream())
             .then(
                 move |path: warp::path::Tail,
                       method: Method,
-                      headers,
+                      headers: HeaderMap,
                       query: String,
-                      body: Result<Bytes, BodyError>| {
+                      stream| {
                     let console = console.clone();
                     async move {
+                        let path = path.as_str().trim_end_matches('/').to_owned();
+                        let length = headers.get(header::CONTENT_LENGTH).cloned();
+                        let (limit, beyond, takes) = match path == "import"
+                            && method == Method::POST
+                            && console.may_upload(&headers).await
+                        {
+                            true => (upload::MAX, upload::BEYOND, upload::TAKES),
+                            false => (MAX_FORM, BEYOND, FORM_TAKES),
+                        };
+                        let body = read_within(length, stream, limit, beyond, takes).await;
                         let Ok(body) = body else {
-                            return say(StatusCode::PAYLOAD_TOO_LARGE, "The form is too long.");
+                            return say(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
+                        };
+                        let Some((form, file)) = upload::form(&headers, body).await else {
+                            return say(StatusCode::BAD_REQUEST, "That is no form.");
                         };
                         let request = Request {
                             method,
-                            path: path.as_str().trim_end_matches('/').to_owned(),
+                            path,
                             headers,
                             query: pairs(query.as_bytes()),
-                            form: pairs(&body),
+                            form,
+                            file,
                         };
                         match timeout(DEADLINE, console.answer(&request)).await {
                             Ok(response) => response,
@@ -168,6 +186,19 @@ impl Console {
                 },
             )
             .boxed()
+    }
+
+    /// Whether more than a form is read from this browser.
+    async fn may_upload(&self, headers: &HeaderMap) -> bool {
+        let session = self
+            .cookies
+            .session(headers)
+            .filter(|_| self.is_ours(headers));
+        let Some(session) = session else {
+            return false;
+        };
+        let visit = timeout(DEADLINE, Visit::of(self, session)).await;
+        visit.is_ok_and(|visit| visit.is_ok_and(|visit| visit.reads() && visit.writes()))
     }
 
     async fn answer(&self, request: &Request) -> Response<String> {
@@ -220,6 +251,9 @@ impl Console {
         match request.path.as_str() {
             "" => overview::show(self, visit).await,
             "changes" => changes::show(self, visit, request).await,
+            "drift" => drift::show(self, visit, request).await,
+            "roles" => roles::show(self, visit, request).await,
+            "import" => import::show(self, visit).await,
             "held" => held::show(self, visit).await,
             "problems" => problems::show(self, visit, request).await,
             "users" => users::show(self, visit, request).await,
@@ -227,6 +261,8 @@ impl Console {
             path => match path.split_once('/') {
                 Some((_, named)) if named.contains('/') => Err(Failure::NotFound),
                 Some(("user", key)) => user::show(self, visit, request, &decoded(key)).await,
+                Some(("drift", id)) => drift::one(self, visit, id).await,
+                Some(("import", id)) => import::one(self, visit, request, id).await,
                 Some(("change", txid)) => changes::one(self, visit, request, txid).await,
                 _ => Err(Failure::NotFound),
             },
@@ -238,7 +274,15 @@ impl Console {
         match request.path.as_str() {
             "new-user" => return users::create(self, visit, request).await,
             "held" => return held::judge(self, visit, request).await,
+            "drift" => return drift::act(self, visit, request).await,
+            "roles" => return roles::act(self, visit, request).await,
+            "import" => return import::read(self, visit, request).await,
             "problems" => return problems::retry(self, visit, request).await,
+            _ => {}
+        }
+        match request.path.split_once('/') {
+            Some(("drift", id)) => return drift::adopt(self, visit, request, id).await,
+            Some(("import", id)) => return import::act(self, visit, request, id).await,
             _ => {}
         }
         let named = request.path.strip_prefix("user/");

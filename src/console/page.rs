@@ -3,6 +3,7 @@
 use jiff::{SpanRound, Timestamp, Unit};
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use url::form_urlencoded;
 use warp::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::visit::{Visit, csrf};
@@ -13,6 +14,10 @@ pub(super) const SCRIPT: &str = include_str!("script.js");
 
 /// Everything is our own, and nothing is inline.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+pub(super) const YOURSELF: &str = "that is you. Nobody removes himself, blocks himself or gives up his own rights here: ask another administrator.";
+pub(super) const LAST_ADMIN: &str =
+    "this is the last user with roster:write. Give it to somebody else first.";
 
 /// Why there is no page.
 #[derive(Debug)]
@@ -123,7 +128,10 @@ pub(super) fn framed(
             a href="/console/users" { "Users" }
             a href="/console/changes" { "Changes" }
             a href="/console/problems" { "Problems" }
+            a href="/console/drift" { "Drift" }
             a href="/console/held" { "Held" }
+            a href="/console/roles" { "Roles" }
+            a href="/console/import" { "Import" }
             @if visit.writes() { a href="/console/new-user" { "New user" } }
         }
         form.who method="post" action="/console/logout" {
@@ -254,11 +262,26 @@ pub(super) fn state(word: &str) -> Markup {
     let (sign, class) = match word {
         "synced" => ("✓", "good"),
         "pending" | "not seen yet" => ("…", "wait"),
-        "failing" | "parked" | "disputed" => ("!", "bad"),
+        "failing" | "parked" | "disputed" | "bad" => ("!", "bad"),
+        "new" => ("+", "good"),
+        "changed" => ("≠", "wait"),
+        "same" => ("=", "off"),
         "blocked" | "removed" => ("⊘", "off"),
         _ => ("·", "off"),
     };
     html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } }
+}
+
+/// Fields that differ, each from what to what, as plans and findings have them.
+pub(super) fn fields(changes: &serde_json::Value) -> Markup {
+    let fields = changes.as_object().into_iter().flatten();
+    html! {
+        @if changes.as_object().is_some_and(|changes| !changes.is_empty()) {
+            ul { @for (field, change) in fields {
+                li { bdi { (field) } " from " bdi { (change["from"]) } " to " bdi { (change["to"]) } }
+            } }
+        }
+    }
 }
 
 /// The SQL behind a page, and what else does the same.
@@ -278,6 +301,18 @@ pub(super) fn sql_of(what: &str, statements: &[Statement], lines: &[String]) -> 
                 pre { code { (lines.join("\n")) } }
             }
         }
+    }
+}
+
+/// An address with what is not empty of these.
+pub(super) fn address(path: &str, pairs: &[(&str, &str)]) -> String {
+    let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(given)
+        .finish();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{query}"),
     }
 }
 

@@ -7,7 +7,8 @@ use warp::http::{Response, StatusCode};
 use super::{
     Console, Request,
     page::{
-        Failure, ago, ago_of, framed, refusal, see_other, shell_word, sql, sql_of, state, user_path,
+        Failure, LAST_ADMIN, YOURSELF, ago, ago_of, fields as fields_of, framed, refusal,
+        see_other, shell_word, sql, sql_of, state, user_path,
     },
     users::{fields, inputs},
     visit::Visit,
@@ -113,14 +114,8 @@ async fn ended(
             };
             return shown(console, visit, key, StatusCode::CONFLICT, &notice).await;
         }
-        Ok(Outcome::Yourself) => (
-            StatusCode::FORBIDDEN,
-            "that is you. Nobody removes himself, blocks himself or gives up his own rights here: ask another administrator.".to_owned(),
-        ),
-        Ok(Outcome::LastAdmin) => (
-            StatusCode::FORBIDDEN,
-            "this is the last user with roster:write. Give it to somebody else first.".to_owned(),
-        ),
+        Ok(Outcome::Yourself) => (StatusCode::FORBIDDEN, YOURSELF.to_owned()),
+        Ok(Outcome::LastAdmin) => (StatusCode::FORBIDDEN, LAST_ADMIN.to_owned()),
         Ok(Outcome::Unable(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()),
         Err(error) if error.is_unreachable() => return Err(error.into()),
         Err(error) if error.is_held_up() => (
@@ -308,11 +303,7 @@ fn planned(row: &PlanRow) -> Markup {
         li {
             strong { (row.action.as_str()) } " is " (row.state)
             @if let Some(reason) = &row.reason { ": " (reason) }
-            @if row.changes.as_object().is_some_and(|changes| !changes.is_empty()) {
-                ul { @for (field, change) in row.changes.as_object().into_iter().flatten() {
-                    li { bdi { (field) } " from " bdi { (change["from"]) } " to " bdi { (change["to"]) } }
-                } }
-            }
+            (fields_of(&row.changes))
         }
     }
 }

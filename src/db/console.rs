@@ -3,8 +3,11 @@
 //! Each look keeps the statements that it is made of ([`Statement`]), so that the page can show them as one would type them into psql.
 //! The console is another SQL client: it reads the views that everybody may read, and writes ([`edit`]) the application's own tables.
 
+pub mod drift;
 pub mod edit;
+pub mod imports;
 pub mod problems;
+pub mod roles;
 
 use jiff::Timestamp;
 use serde_json::Value;

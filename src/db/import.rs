@@ -110,6 +110,35 @@ impl Import {
         Ok(Self { id, batches })
     }
 
+    /// Which one it is in `roster.imports`.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// One that is there already, to look at its lines.
+    pub fn known(id: Uuid) -> Self {
+        let batches = Vec::new();
+        Self { id, batches }
+    }
+
+    /// One whose lines were read in a transaction before.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn again(transaction: &Transaction<'_>, id: Uuid) -> Result<Self, DbError> {
+        let batches = format!(
+            "select min(n.line), max(n.line) from ( \
+                 select l.line, (row_number() over (order by l.line) - 1) / {BATCH} as number from roster.import_lines l where l.import_id = $1 \
+             ) n group by n.number order by n.number"
+        );
+        let batches = transaction.query(&batches, &[&id]).await?;
+        let batches = batches.iter().map(|row| (row.get(0), row.get(1)));
+        Ok(Self {
+            id,
+            batches: batches.collect(),
+        })
+    }
+
     /// Writes the lines to the users table and gives each its verdict; `told` hears how many batches of how many are through.
     ///
     /// # Errors

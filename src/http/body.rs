@@ -36,25 +36,46 @@ pub fn body(
         .unify();
     length
         .and(warp::body::stream())
-        .then(move |length: Option<HeaderValue>, stream| async move {
-            let said = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-            if said.is_some_and(|said| said > limit as u64) {
-                return Err(BodyError::TooLarge(limit));
-            }
-            let read = timeout(DEADLINE, read(stream, limit)).await;
-            read.unwrap_or(Err(BodyError::TooSlow))
+        .then(move |length: Option<HeaderValue>, stream| {
+            read_within(length, stream, limit, 0, DEADLINE)
         })
+}
+
+/// As [`body`] has it, within another deadline. As many bytes beyond the limit are read and thrown away, so that whoever goes on sending
+/// hears the answer: a browser that is cut off shows its own words instead.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read_within(
+    length: Option<HeaderValue>,
+    stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    limit: usize,
+    beyond: usize,
+    deadline: Duration,
+) -> Result<Bytes, BodyError> {
+    let said = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|said| said > (limit + beyond) as u64) {
+        return Err(BodyError::TooLarge(limit));
+    }
+    let read = timeout(deadline, read(stream, limit, beyond)).await;
+    read.unwrap_or(Err(BodyError::TooSlow))
 }
 
 async fn read(
     stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
     limit: usize,
+    beyond: usize,
 ) -> Result<Bytes, BodyError> {
     let mut stream = std::pin::pin!(stream);
-    let mut body = BytesMut::new();
+    let (mut body, mut passed) = (BytesMut::new(), 0);
     while let Some(mut chunk) = stream.try_next().await.map_err(|_| BodyError::Broken)? {
-        if body.len() + chunk.remaining() > limit {
+        passed += chunk.remaining();
+        if passed > limit + beyond {
             return Err(BodyError::TooLarge(limit));
+        }
+        if passed > limit {
+            body.clear();
+            continue;
         }
         while chunk.has_remaining() {
             let piece = chunk.chunk();
@@ -63,12 +84,15 @@ async fn read(
             chunk.advance(read);
         }
     }
-    Ok(body.freeze())
+    match passed > limit {
+        true => Err(BodyError::TooLarge(limit)),
+        false => Ok(body.freeze()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
 
     use super::*;
 
@@ -93,11 +117,16 @@ mod tests {
 
     #[tokio::test]
     async fn the_limit_holds_for_all_pieces_together() {
-        let read = async |limit| {
+        let pieces = || {
             let pieces = ["12", "34", "5"].map(|piece| Ok::<_, warp::Error>(Bytes::from(piece)));
-            read(stream::iter(pieces), limit).await
+            stream::iter(pieces)
         };
-        assert_eq!(read(5).await.unwrap(), "12345");
-        assert_eq!(read(4).await, Err(BodyError::TooLarge(4)));
+        assert_eq!(read(pieces(), 5, 0).await.unwrap(), "12345");
+        assert_eq!(read(pieces(), 4, 0).await, Err(BodyError::TooLarge(4)));
+        // What is beyond is read, and is no body all the same.
+        let mut whole = pieces();
+        let refused = read(&mut whole, 2, 3).await;
+        assert_eq!(refused, Err(BodyError::TooLarge(2)));
+        assert!(whole.next().await.is_none());
     }
 }

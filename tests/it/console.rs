@@ -2,9 +2,12 @@
 
 mod browser;
 mod changes;
+mod drift;
 mod edits;
 mod entry;
+mod import;
 mod problems;
+mod roles;
 
 use std::sync::Arc;
 

@@ -144,6 +144,24 @@ impl Book {
         Ok(())
     }
 
+    /// Notes what it does now (`export`, `load`, `compare`, `look`), and how far that is, for whoever watches.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn at(&self, step: &str, far: Option<(i64, i64)>) -> Result<(), DbError> {
+        let update =
+            "update roster.audits set step = $2, step_done = $3, step_of = $4 where id = $1";
+        let (done, of) = far.unzip();
+        within(async {
+            Ok(self
+                .client
+                .execute(update, &[&self.id, &step, &done, &of])
+                .await?)
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Begins to take over the accounts of an export, all of them anew.
     ///
     /// # Errors

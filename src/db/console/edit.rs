@@ -22,9 +22,9 @@ pub const WRITE: &str = "roster:write";
 /// How the console's rights begin.
 const OURS: &str = "roster:";
 /// How long an edit waits for whoever holds the row.
-const PATIENCE: &str = "set local lock_timeout = '3s'";
+pub(super) const PATIENCE: &str = "set local lock_timeout = '3s'";
 /// Edits wait for each other here, until their end.
-const TURN: &str = "select pg_advisory_xact_lock(hashtextextended('roster.console', 0))";
+pub(super) const TURN: &str = "select pg_advisory_xact_lock(hashtextextended('roster.console', 0))";
 
 /// Who edits.
 #[derive(Debug, Clone)]
@@ -314,14 +314,20 @@ pub async fn judge_held(
 /// Says who it is for, and waits for its turn.
 pub(super) async fn begin(tx: &Transaction<'_>, author: &Author) -> Result<(), DbError> {
     tx.batch_execute(PATIENCE).await?;
-    let told = "select set_config('roster.actor', $1, true), set_config('roster.reason', 'by the console', true)";
-    tx.execute(told, &[&author.actor]).await?;
+    named(tx, author).await?;
     tx.execute(TURN, &[]).await?;
     Ok(())
 }
 
+/// Says who it is for.
+pub(super) async fn named(tx: &Transaction<'_>, author: &Author) -> Result<(), DbError> {
+    let told = "select set_config('roster.actor', $1, true), set_config('roster.reason', 'by the console', true)";
+    tx.execute(told, &[&author.actor]).await?;
+    Ok(())
+}
+
 /// Whether what an edit leads to must not be.
-async fn refused(
+pub(super) async fn refused(
     tx: &Transaction<'_>,
     author: &Author,
     before: &Desired,
@@ -338,11 +344,15 @@ async fn refused(
         return Ok(Some(Outcome::Yourself));
     }
     if has(before, WRITE) && !keeps(WRITE) {
-        let others = "select exists (select from roster.desired_users where permissions @> array[$1::text] and blocked is not true)";
-        let are_there: bool = tx.query_one(others, &[&WRITE]).await?.get(0);
-        return Ok((!are_there).then_some(Outcome::LastAdmin));
+        return Ok((!somebody_writes(tx).await?).then_some(Outcome::LastAdmin));
     }
     Ok(None)
+}
+
+/// Whether anybody may change users.
+pub(super) async fn somebody_writes(tx: &Transaction<'_>) -> Result<bool, DbError> {
+    let query = "select exists (select from roster.desired_users where permissions @> array[$1::text] and blocked is not true)";
+    Ok(tx.query_one(query, &[&WRITE]).await?.get(0))
 }
 
 /// The statements of some edits of one user, and of another look, for whoever would rather type them; none where there is no way to edit.

@@ -105,6 +105,32 @@ impl Browser {
         self.post_just(path, &whole).await
     }
 
+    /// Uploads a file by a form of this page, as browsers send them.
+    pub(crate) async fn upload(
+        &mut self,
+        page: &Page,
+        path: &str,
+        file: &str,
+        form: &[(&str, &str)],
+    ) -> Page {
+        let csrf = page.hidden("csrf");
+        let mut body = String::new();
+        for (name, value) in [("csrf", csrf.as_str())].iter().chain(form) {
+            body += &format!(
+                "--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
+        }
+        body += &format!(
+            "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"people.csv\"\r\ncontent-type: text/csv\r\n\r\n{file}\r\n--b--\r\n"
+        );
+        let request = self.http.post(self.at(path)).body(body);
+        let mut request = request.header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+        if let Some(origin) = &self.origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        self.send(request).await
+    }
+
     /// Logs in with a Google account of this address, and gives the page that the console then shows.
     pub(crate) async fn log_in(&mut self, email: &str) -> Page {
         let back = self.callback(email).await;
