@@ -80,6 +80,8 @@ begin
         -- What an import writes in the users table it writes with the operator's own rights there.
         grant insert on roster.import, roster.imports to roster_operator;
         grant insert, update, delete on roster.import_lines to roster_operator;
+        -- The console notes down how far it is with one, and what its lines would do.
+        grant update (step, step_done, step_of, step_at, error, new, changed, same, bad) on roster.imports to roster_operator;
     end if;
 end
 $$;

@@ -7,16 +7,13 @@ use warp::http::{Response, StatusCode};
 use super::{
     Console, Request, audits,
     page::{
-        self, Failure, LAST_ADMIN, YOURSELF, ago_of, fields, framed, next_page, refusal, see_other,
-        shell_word, sql, user_path,
+        self, Failure, ago_of, fields, framed, next_page, not_done, refusal, see_other, shell_word,
+        sql, user_path,
     },
     visit::Visit,
 };
 use crate::db::{
-    console::{
-        drift::{self, Adoption, Audits, Page, Verdict},
-        edit::Outcome,
-    },
+    console::drift::{self, Adoption, Audits, Page, Verdict},
     pool::QUICK,
     statement::Statement,
 };
@@ -327,17 +324,9 @@ pub(super) async fn adopt(
     visit.may_operate()?;
     let id = number(id)?;
     let seen = request.field("seen").replace("\r\n", "\n");
-    let (status, why) = match drift::adopt(&console.pool, &visit.author, id, &seen).await {
-        Ok(Outcome::Done(_)) => return Ok(see_other(&address(&[("done", "adopt")]))),
-        Ok(Outcome::Changed(_)) => (
-            StatusCode::CONFLICT,
-            "it is not what you saw any more.".to_owned(),
-        ),
-        Ok(Outcome::Yourself) => (StatusCode::FORBIDDEN, YOURSELF.to_owned()),
-        Ok(Outcome::LastAdmin) => (StatusCode::FORBIDDEN, LAST_ADMIN.to_owned()),
-        Ok(Outcome::Unable(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()),
-        Err(error) if error.is_unreachable() => return Err(error.into()),
-        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, refusal(&error)),
+    let adopted = drift::adopt(&console.pool, &visit.author, id, &seen).await;
+    let Some((status, why)) = not_done(adopted, "it is not what you saw any more.")? else {
+        return Ok(see_other(&address(&[("done", "adopt")])));
     };
     finding(console, visit, id, status, Some(&why)).await
 }

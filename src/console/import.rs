@@ -212,7 +212,7 @@ pub(super) async fn act(
     match begin(console, visit, id, step).await? {
         true => Ok(see_other(&format!("/console/import/{id}"))),
         false => {
-            let why = "it is being worked at, was written already, or its lines are gone: they are kept for a day.";
+            let why = "this or another import is being worked at, or it was written already, or its lines are gone: they are kept for a day.";
             import(console, visit, request, id, StatusCode::CONFLICT, Some(why)).await
         }
     }
@@ -288,6 +288,7 @@ fn standing(visit: &Visit, one: &Value, takes: Option<&str>, overall: &Value) ->
             }
             @if let Some(at) = ago_of(&one["applied_at"]) { " " (at) }
             "."
+            @if stands == "tried" { " Nothing is written yet." }
         }
         @match stands {
             "being tried" | "being written" => p { "It goes on without this page. " a href=(path(one)) { "Look again" } },

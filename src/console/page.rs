@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use warp::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::visit::{Visit, csrf};
-use crate::db::{DbError, statement::Statement};
+use crate::db::{DbError, console::edit::Outcome, statement::Statement};
 
 pub(super) const STYLE: &str = include_str!("style.css");
 pub(super) const SCRIPT: &str = include_str!("script.js");
@@ -113,6 +113,27 @@ pub(super) fn refusal(error: &DbError) -> String {
             .collect::<Vec<_>>()
             .join(". "),
     }
+}
+
+/// Why something was not written, with the status that says so; none: it was. `changed` is said where it is not what somebody saw.
+pub(super) fn not_done(
+    outcome: Result<Outcome, DbError>,
+    changed: &str,
+) -> Result<Option<(StatusCode, String)>, Failure> {
+    let (status, why) = match outcome {
+        Ok(Outcome::Done(_)) => return Ok(None),
+        Ok(Outcome::Changed(_)) => (StatusCode::CONFLICT, changed.to_owned()),
+        Ok(Outcome::Yourself) => (StatusCode::FORBIDDEN, YOURSELF.to_owned()),
+        Ok(Outcome::LastAdmin) => (StatusCode::FORBIDDEN, LAST_ADMIN.to_owned()),
+        Ok(Outcome::Unable(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()),
+        Err(error) if error.is_unreachable() => return Err(error.into()),
+        Err(error) if error.is_held_up() => (
+            StatusCode::CONFLICT,
+            "somebody else is writing to it; try again.".to_owned(),
+        ),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, refusal(&error)),
+    };
+    Ok(Some((status, why)))
 }
 
 /// A page for somebody who is in.

@@ -7,14 +7,11 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{self, Failure, LAST_ADMIN, YOURSELF, framed, refusal, see_other, sql},
+    page::{self, Failure, framed, not_done, see_other, sql},
     visit::Visit,
 };
 use crate::db::{
-    console::{
-        edit::Outcome,
-        roles::{self, After, Change, Matrix},
-    },
+    console::roles::{self, After, Change, Matrix},
     pool::QUICK,
 };
 
@@ -214,22 +211,11 @@ pub(super) async fn act(
     if request.field("step") != "save" {
         return look(console, visit, &changes).await;
     }
-    let (status, why) = match roles::save(&console.pool, &visit.author, &changes).await {
-        Ok(Outcome::Done(_)) => return Ok(see_other("/console/roles?done=saved")),
-        Ok(Outcome::Changed(_)) => (
-            StatusCode::CONFLICT,
-            "somebody else changed some of it while you looked. What you see is how it is now."
-                .to_owned(),
-        ),
-        Ok(Outcome::Yourself) => (StatusCode::FORBIDDEN, YOURSELF.to_owned()),
-        Ok(Outcome::LastAdmin) => (StatusCode::FORBIDDEN, LAST_ADMIN.to_owned()),
-        Ok(Outcome::Unable(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()),
-        Err(error) if error.is_unreachable() => return Err(error.into()),
-        Err(error) if error.is_held_up() => (
-            StatusCode::CONFLICT,
-            "somebody else is changing roles; try again.".to_owned(),
-        ),
-        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, refusal(&error)),
+    let saved = roles::save(&console.pool, &visit.author, &changes).await;
+    let changed =
+        "somebody else changed some of it while you looked. What you see is how it is now.";
+    let Some((status, why)) = not_done(saved, changed)? else {
+        return Ok(see_other("/console/roles?done=saved"));
     };
     shown(console, visit, request, status, Some(&why)).await
 }

@@ -5,6 +5,7 @@
 
 pub mod drift;
 pub mod edit;
+mod guard;
 pub mod imports;
 pub mod problems;
 pub mod roles;

@@ -8,6 +8,7 @@ mod entry;
 mod import;
 mod problems;
 mod roles;
+mod shown;
 
 use std::sync::Arc;
 

@@ -4,6 +4,12 @@ use roster::{
     audit::Audit,
     db::{
         connect::Endpoint,
+        console::{
+            drift,
+            edit::{Author, Outcome},
+            imports::{self, Step},
+            problems, roles,
+        },
         directory::{self, Feed, Found, search},
     },
     user::Auth0UserId,
@@ -171,4 +177,53 @@ async fn an_operator_presses_the_buttons_and_a_reader_only_looks() {
     drop(client);
     log_out(&world, &operator).await;
     log_out(&world, &reader).await;
+}
+
+#[tokio::test]
+async fn a_console_needs_the_role_roster_operator_and_to_write_the_applications_tables() {
+    let world = World::new().await;
+    let (name, endpoint) = log_in(&world, "roster_operator").await;
+    world
+        .run(&format!(
+            "grant select, insert, update, delete on users, user_permissions, roles, role_permissions to {name}; grant usage on sequence users_id_seq to {name}"
+        ))
+        .await;
+    let pool = endpoint.pool(2);
+    let author = Author {
+        actor: "ada".to_owned(),
+        user_key: None,
+    };
+    let file = b"email,name\nada@example.test,Ada\n";
+    let id = imports::read(&pool, &author, file, &imports::Reading::default()).await;
+    let id = id.expect("a file that was read");
+    for step in [Step::Check, Step::Apply { skip_bad: false }] {
+        assert!(imports::claim(&pool, id, step).await.expect("an answer"));
+        imports::work(&pool, &author, id, step).await;
+    }
+    assert_eq!(
+        world
+            .texts("select concat_ws(' ', step, new, error) from roster.imports")
+            .await,
+        ["applied 1"]
+    );
+    let change = roles::Change {
+        role: "Artist".to_owned(),
+        permission: "songs:read".to_owned(),
+        given: true,
+    };
+    let saved = roles::save(&pool, &author, &[change]).await;
+    assert!(matches!(saved, Ok(Outcome::Done(_))), "{saved:?}");
+    drift::ask(&pool, &author)
+        .await
+        .expect("an audit asked for");
+    let retried = problems::retry(&pool, &author, "server_error").await;
+    assert_eq!(retried.expect("a retry"), 0);
+    drop(pool);
+    log_out_with_rights(&world, &name).await;
+}
+
+/// As [`log_out`], of who was granted the application's tables.
+async fn log_out_with_rights(world: &World, name: &str) {
+    world.run(&format!("drop owned by {name}")).await;
+    log_out(world, name).await;
 }

@@ -8,7 +8,8 @@ use crate::db::{
     DbError, audit,
     console::{
         desired,
-        edit::{Author, Outcome, begin, refused},
+        edit::{Author, Outcome, begin},
+        guard::refused,
     },
     pool::{Pool, QUICK},
     statement::Statement,

@@ -10,7 +10,7 @@
 
 use deadpool_postgres::Transaction;
 
-use super::{Desired, desired};
+use super::{Desired, desired, guard::refused};
 use crate::db::{
     DbError,
     pool::{Pool, QUICK},
@@ -19,8 +19,6 @@ use crate::db::{
 
 /// The right to change users, which the console's last bearer keeps.
 pub const WRITE: &str = "roster:write";
-/// How the console's rights begin.
-const OURS: &str = "roster:";
 /// How long an edit waits for whoever holds the row.
 pub(super) const PATIENCE: &str = "set local lock_timeout = '3s'";
 /// Edits wait for each other here, until their end.
@@ -324,35 +322,6 @@ pub(super) async fn named(tx: &Transaction<'_>, author: &Author) -> Result<(), D
     let told = "select set_config('roster.actor', $1, true), set_config('roster.reason', 'by the console', true)";
     tx.execute(told, &[&author.actor]).await?;
     Ok(())
-}
-
-/// Whether what an edit leads to must not be.
-pub(super) async fn refused(
-    tx: &Transaction<'_>,
-    author: &Author,
-    before: &Desired,
-    after: Option<&Desired>,
-) -> Result<Option<Outcome>, DbError> {
-    let has = |user: &Desired, permission: &str| {
-        !user.blocked && user.permissions.iter().any(|has| has == permission)
-    };
-    let keeps = |permission: &str| after.is_some_and(|after| has(after, permission));
-    let ours = || before.permissions.iter().filter(|p| p.starts_with(OURS));
-    if author.user_key.as_deref() == Some(&before.user_key)
-        && (after.is_none_or(|after| after.blocked) || !ours().all(|p| keeps(p)))
-    {
-        return Ok(Some(Outcome::Yourself));
-    }
-    if has(before, WRITE) && !keeps(WRITE) {
-        return Ok((!somebody_writes(tx).await?).then_some(Outcome::LastAdmin));
-    }
-    Ok(None)
-}
-
-/// Whether anybody may change users.
-pub(super) async fn somebody_writes(tx: &Transaction<'_>) -> Result<bool, DbError> {
-    let query = "select exists (select from roster.desired_users where permissions @> array[$1::text] and blocked is not true)";
-    Ok(tx.query_one(query, &[&WRITE]).await?.get(0))
 }
 
 /// The statements of some edits of one user, and of another look, for whoever would rather type them; none where there is no way to edit.

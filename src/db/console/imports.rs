@@ -13,8 +13,8 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{
-    desired,
-    edit::{Author, Outcome, PATIENCE, TURN, named, refused, somebody_writes},
+    edit::{Author, Outcome, PATIENCE, TURN, named},
+    guard::Before,
 };
 use crate::{
     db::{
@@ -143,7 +143,7 @@ pub async fn time_at_auth0(client: &Client, calls: i64) -> Result<Option<String>
     Ok(client.query_one(query, &[&calls]).await?.get(0))
 }
 
-/// Takes an import for this step, if nobody is at it: whether it was free.
+/// Takes an import for this step, if nobody is at it, nor at another: they would take all sessions of the console. Says whether it was free.
 ///
 /// # Errors
 /// [`DbError`].
@@ -151,7 +151,8 @@ pub async fn claim(pool: &Pool, id: Uuid, step: Step) -> Result<bool, DbError> {
     // What was begun and not gone on with for so long has lost its server.
     let take = "update roster.imports set step = $2, step_done = null, step_of = null, step_at = now(), error = null \
         where id = $1 and applied_at is null and (step is null or step not in ('checking', 'applying') or step_at < now() - interval '30 seconds') \
-            and (step = 'checked' or $2 = 'checking') and exists (select from roster.import_lines l where l.import_id = $1)";
+            and (step = 'checked' or $2 = 'checking') and exists (select from roster.import_lines l where l.import_id = $1) \
+            and not exists (select from roster.imports o where o.id <> $1 and o.step in ('checking', 'applying') and o.step_at > now() - interval '30 seconds')";
     let word = match step {
         Step::Check => "checking",
         Step::Apply { .. } => "applying",
@@ -273,22 +274,12 @@ async fn apply(
 ) -> Ended {
     pool.transaction(LIMIT, async |tx| {
         let import = begun(tx, author, id).await?;
-        let own = author.user_key.as_deref().unwrap_or_default();
-        let before = desired(tx.client(), own).await?;
-        let somebody_wrote = somebody_writes(tx).await?;
+        let before = Before::of(tx, author, true).await?;
         tx.batch_execute("savepoint untouched").await?;
         import.write(tx, told).await?;
         // From here on no other edit, so that what is found now is so when it is committed.
         tx.execute(TURN, &[]).await?;
-        let mut refusal = None;
-        if let Some(before) = &before {
-            let after = desired(tx.client(), own).await?;
-            refusal = refused(tx, author, before, after.as_ref()).await?;
-        }
-        if refusal.is_none() && somebody_wrote && !somebody_writes(tx).await? {
-            refusal = Some(Outcome::LastAdmin);
-        }
-        if let Some(refusal) = refusal {
+        if let Some(refusal) = before.refuses(tx, author).await? {
             tx.batch_execute("rollback to savepoint untouched").await?;
             return Ok(Some(match refusal {
                 Outcome::Yourself => "the file would take your own rights from you".to_owned(),

@@ -10,8 +10,8 @@ use tokio_postgres::Client;
 use crate::db::{
     DbError,
     console::{
-        desired,
-        edit::{Author, Outcome, WRITE, begin, refused, somebody_writes},
+        edit::{Author, Outcome, WRITE, begin},
+        guard::Before,
         has_table,
     },
     pool::{Pool, QUICK},
@@ -182,12 +182,10 @@ pub async fn save(pool: &Pool, author: &Author, changes: &[Change]) -> Result<Ou
             "lock table public.role_permissions in share row exclusive mode; savepoint untouched",
         )
         .await?;
-        let own = author.user_key.as_deref().unwrap_or_default();
-        let before = desired(tx.client(), own).await?;
         let takes_write = changes
             .iter()
             .any(|change| !change.given && change.permission == WRITE);
-        let somebody_wrote = takes_write && somebody_writes(tx).await?;
+        let before = Before::of(tx, author, takes_write).await?;
         let mut written = 0;
         for statement in [taking(changes), giving(changes)].iter().flatten() {
             written += statement.run(tx.client()).await?;
@@ -195,16 +193,10 @@ pub async fn save(pool: &Pool, author: &Author, changes: &[Change]) -> Result<Ou
         if let Some(naming) = naming(changes) {
             naming.run(tx.client()).await?;
         }
-        let mut refusal = None;
-        if written != changes.len() as u64 {
-            refusal = Some(Outcome::Changed(None));
-        } else if let Some(before) = &before {
-            let after = desired(tx.client(), own).await?;
-            refusal = refused(tx, author, before, after.as_ref()).await?;
-        }
-        if refusal.is_none() && somebody_wrote && !somebody_writes(tx).await? {
-            refusal = Some(Outcome::LastAdmin);
-        }
+        let refusal = match written == changes.len() as u64 {
+            true => before.refuses(tx, author).await?,
+            false => Some(Outcome::Changed(None)),
+        };
         if let Some(refusal) = refusal {
             tx.batch_execute("rollback to savepoint untouched").await?;
             return Ok(refusal);

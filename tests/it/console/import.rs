@@ -33,8 +33,16 @@ impl Browser {
 #[tokio::test]
 async fn a_file_is_tried_line_by_line_and_written_without_its_bad_lines() {
     let site = Site::new().await;
+    site.world
+        .run(r#"update roster.reactors set budget = '[{"class": "write_users", "per_second": 0.5}]'"#)
+        .await;
     let (mut ada, _) = site.log_in("ada@example.com").await;
     let (path, page) = tried(&mut ada, PEOPLE).await;
+    assert!(
+        page.says("up to 2 calls, which take up to 00:00:04"),
+        "{}",
+        page.body
+    );
     for told in [
         "&lt;b&gt;New",
         "this is no address",
@@ -185,4 +193,14 @@ async fn an_import_whose_server_has_ended_is_tried_again() {
         303
     );
     assert!(ada.settled(&path).await.says("Write 1 rows"));
+    // One at a time, since each takes a session.
+    site.world
+        .run("insert into roster.imports (into_table, columns, step, step_at) values ('users', '{}', 'applying', now())")
+        .await;
+    let page = ada.get(&path).await;
+    let refused = ada.post_from(&page, &path, &[("step", "apply")]).await;
+    assert_eq!(
+        (refused.status, refused.says("another import")),
+        (409, true)
+    );
 }
