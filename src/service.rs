@@ -178,16 +178,17 @@ pub async fn run(
     let bound = listener
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    // Whichever part ends first takes the other with it, so that a supervisor sees one whole process.
+    let stop = stop.child_token();
     let console = match (&config.console, &authz, bound) {
         (Some(settings), Some(authz), Some(bound)) => {
-            Some(console(settings, bound, authz.clone(), &ways)?)
+            let stop = stop.clone();
+            Some(console(settings, bound, authz.clone(), &ways, stop)?)
         }
         _ => None,
     };
     tracing::info!(database = %ways.main, http = bound.map(|b| b.to_string()), "roster starts");
 
-    // Whichever part ends first takes the other with it, so that a supervisor sees one whole process.
-    let stop = stop.child_token();
     let listen = ways.listen.clone();
     let mirror = async {
         let result = match reactor {
@@ -226,7 +227,9 @@ pub async fn run(
             let pages = console.iter().map(|console| console.routes());
             let faces = http::first_of(
                 pages
-                    .chain([authz::endpoints(authz.clone())])
+                    .chain([authz::endpoints(authz.clone())
+                        .map(warp::Reply::into_response)
+                        .boxed()])
                     .collect::<Vec<_>>(),
             );
             let service = http::warp_service(faces.recover(authz::recover));
@@ -263,6 +266,7 @@ fn console(
     bound: SocketAddr,
     authz: Arc<Authz>,
     ways: &Ways,
+    stop: CancellationToken,
 ) -> Result<Arc<Console>, ServiceError> {
     let here = || Url::parse(&format!("http://{bound}"));
     let url = match &settings.url {
@@ -275,7 +279,7 @@ fn console(
         .clone()
         .named("roster console")
         .pool(CONSOLE_SESSIONS);
-    Ok(Console::new(settings, &url, authz, pool)?)
+    Ok(Console::new(settings, &url, authz, pool, stop)?)
 }
 
 /// Sessions by the main way, with or without a pooler on it.

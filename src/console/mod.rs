@@ -14,10 +14,12 @@
 //! It does not call Auth0's Management API, and logs neither addresses nor tokens.
 
 mod audits;
+mod bulk;
 mod changes;
 mod drift;
 mod held;
 mod import;
+mod live;
 mod login;
 mod overview;
 mod page;
@@ -34,9 +36,10 @@ use std::{sync::Arc, time::Duration};
 use maud::html;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use url::{Url, form_urlencoded};
 use warp::{
-    Filter,
+    Filter, Reply,
     filters::BoxedFilter,
     http::{HeaderMap, Method, Response, StatusCode, header},
 };
@@ -68,6 +71,7 @@ pub struct Console {
     cookies: Cookies,
     login: Option<Login>,
     break_glass: Option<BreakGlass>,
+    streams: live::Streams,
 }
 
 /// What a browser asks.
@@ -103,7 +107,7 @@ fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
 }
 
 impl Console {
-    /// Prepares the console of a server that browsers reach at `url`. Nothing is asked yet.
+    /// Prepares the console of a server that browsers reach at `url`. Nothing is asked yet. Pages that are looked at live end with `stop`.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -112,6 +116,7 @@ impl Console {
         url: &Url,
         authz: Arc<Authz>,
         pool: Pool,
+        stop: CancellationToken,
     ) -> Result<Arc<Self>, SettingsError> {
         let login = match &settings.login {
             None => None,
@@ -133,11 +138,12 @@ impl Console {
             login,
             authz,
             pool,
+            streams: live::Streams::new(stop),
         }))
     }
 
     /// Everything below `/console`.
-    pub fn routes(self: &Arc<Self>) -> BoxedFilter<(Response<String>,)> {
+    pub fn routes(self: &Arc<Self>) -> BoxedFilter<(warp::reply::Response,)> {
         let console = self.clone();
         let query = warp::query::raw().or(warp::any().map(String::new)).unify();
         warp::path("console")
@@ -165,10 +171,11 @@ impl Console {
                         };
                         let body = read_within(length, stream, limit, beyond, takes).await;
                         let Ok(body) = body else {
-                            return say(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
+                            return say(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG).into_response();
                         };
                         let Some((form, file)) = upload::form(&headers, body).await else {
-                            return say(StatusCode::BAD_REQUEST, "That is no form.");
+                            return say(StatusCode::BAD_REQUEST, "That is no form.")
+                                .into_response();
                         };
                         let request = Request {
                             method,
@@ -178,10 +185,10 @@ impl Console {
                             form,
                             file,
                         };
-                        match timeout(DEADLINE, console.answer(&request)).await {
-                            Ok(response) => response,
-                            Err(_) => Failure::TooSlow.response(None),
+                        if live::is_asked(&request) {
+                            return live::stream(console, request);
                         }
+                        console.in_time(&request).await.into_response()
                     }
                 },
             )
@@ -199,6 +206,13 @@ impl Console {
         };
         let visit = timeout(DEADLINE, Visit::of(self, session)).await;
         visit.is_ok_and(|visit| visit.is_ok_and(|visit| visit.reads() && visit.writes()))
+    }
+
+    async fn in_time(&self, request: &Request) -> Response<String> {
+        match timeout(DEADLINE, self.answer(request)).await {
+            Ok(response) => response,
+            Err(_) => Failure::TooSlow.after(None, &request.form),
+        }
     }
 
     async fn answer(&self, request: &Request) -> Response<String> {
@@ -237,13 +251,13 @@ impl Console {
         }
         let visit = match Visit::of(self, session).await {
             Ok(visit) => visit,
-            Err(failure) => return failure.response(None),
+            Err(failure) => return failure.after(None, &request.form),
         };
         let answered = match reads {
             true => self.show(&visit, request).await,
             false => self.act(&visit, request).await,
         };
-        answered.unwrap_or_else(|failure| failure.response(Some(&visit)))
+        answered.unwrap_or_else(|failure| failure.after(Some(&visit), &request.form))
     }
 
     async fn show(&self, visit: &Visit, request: &Request) -> Result<Response<String>, Failure> {
@@ -277,7 +291,9 @@ impl Console {
             "drift" => return drift::act(self, visit, request).await,
             "roles" => return roles::act(self, visit, request).await,
             "import" => return import::read(self, visit, request).await,
+            "overview" => return overview::act(self, visit, request).await,
             "problems" => return problems::retry(self, visit, request).await,
+            "users/bulk" => return bulk::act(self, visit, request).await,
             _ => {}
         }
         match request.path.split_once('/') {

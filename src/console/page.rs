@@ -13,11 +13,24 @@ pub(super) const STYLE: &str = include_str!("style.css");
 pub(super) const SCRIPT: &str = include_str!("script.js");
 
 /// Everything is our own, and nothing is inline.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 pub(super) const YOURSELF: &str = "that is you. Nobody removes himself, blocks himself or gives up his own rights here: ask another administrator.";
 pub(super) const LAST_ADMIN: &str =
     "this is the last user with roster:write. Give it to somebody else first.";
+
+/// What leads everywhere; the last one to who may write.
+const PAGES: [(&str, &str); 9] = [
+    ("/console", "Overview"),
+    ("/console/users", "Users"),
+    ("/console/changes", "Changes"),
+    ("/console/problems", "Problems"),
+    ("/console/drift", "Drift"),
+    ("/console/held", "Held"),
+    ("/console/roles", "Roles"),
+    ("/console/import", "Import"),
+    ("/console/new-user", "New user"),
+];
 
 /// Why there is no page.
 #[derive(Debug)]
@@ -45,6 +58,15 @@ impl From<DbError> for Failure {
 
 impl Failure {
     pub(super) fn response(&self, visit: Option<&Visit>) -> Response<String> {
+        self.after(visit, &[])
+    }
+
+    /// As [`Failure::response`], after a form that said this.
+    pub(super) fn after(
+        &self,
+        visit: Option<&Visit>,
+        form: &[(String, String)],
+    ) -> Response<String> {
         let (status, title, body) = match self {
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
@@ -77,12 +99,12 @@ impl Failure {
             Self::Unreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database cannot be reached",
-                html! { p role="alert" { "Nothing is lost. Whether the last thing you sent was written is shown once it is there again: look before you repeat it." } },
+                html! { p role="alert" { "Nothing is lost. Whether the last thing you sent was written is shown once it is there again: look before you repeat it." } (sent(form)) },
             ),
             Self::TooSlow => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "That took too long",
-                html! { p role="alert" { "It was given up. Whether it was written is shown when you look again." } },
+                html! { p role="alert" { "It was given up. Whether it was written is shown when you look again." } (sent(form)) },
             ),
             Self::Database(error) => {
                 tracing::warn!(
@@ -99,6 +121,24 @@ impl Failure {
         match visit.filter(|visit| visit.reads()) {
             Some(visit) => framed(visit, status, title, &body),
             None => outside(status, title, &body),
+        }
+    }
+}
+
+/// What somebody had typed, so that it is not lost with the form.
+pub(super) fn sent(form: &[(String, String)]) -> Markup {
+    let names = [
+        ("email", "E-mail"),
+        ("name", "Name"),
+        ("role", "Role"),
+        ("own", "Own permissions"),
+        ("reason", "Reason"),
+    ];
+    let typed = names.map(|(name, label)| (label, super::value(form, name)));
+    html! {
+        @if typed.iter().any(|(_, value)| !value.is_empty()) {
+            p { "You had entered:" }
+            dl { @for (label, value) in typed { @if !value.is_empty() { dt { (label) } dd { bdi { (value) } } } } }
         }
     }
 }
@@ -145,15 +185,12 @@ pub(super) fn framed(
 ) -> Response<String> {
     let top = html! {
         nav aria-label="Console" {
-            a href="/console" { "Overview" }
-            a href="/console/users" { "Users" }
-            a href="/console/changes" { "Changes" }
-            a href="/console/problems" { "Problems" }
-            a href="/console/drift" { "Drift" }
-            a href="/console/held" { "Held" }
-            a href="/console/roles" { "Roles" }
-            a href="/console/import" { "Import" }
-            @if visit.writes() { a href="/console/new-user" { "New user" } }
+            @for (path, words) in PAGES {
+                @if words != "New user" || visit.writes() {
+                    @let here = title.split_once(' ').map_or(title, |(first, _)| first);
+                    a href=(path) aria-current=[(words == title || words == here).then_some("page")] { (words) }
+                }
+            }
         }
         form.who method="post" action="/console/logout" {
             (visit.csrf())
@@ -206,8 +243,14 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Stri
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let fixed = [
-        (header::CONTENT_TYPE, kind),
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.extend(secured());
+    response
+}
+
+/// What each answer says of itself to browsers.
+pub(super) fn secured() -> [(HeaderName, HeaderValue); 6] {
+    [
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -218,9 +261,8 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Stri
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
         ),
-    ];
-    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    response
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }
 
 /// After a POST: the page to look at next.

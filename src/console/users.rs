@@ -5,7 +5,7 @@ use url::form_urlencoded;
 use warp::http::{Response, StatusCode};
 
 use super::{
-    Console, Request,
+    Console, Request, bulk,
     page::{Failure, ago, framed, refusal, see_other, sql, state, user_path},
     visit::Visit,
 };
@@ -52,13 +52,17 @@ pub(super) async fn show(
             button { "Search" }
         }
         (chips(&search, word))
-        (list(&page, &search, word, after.is_some()))
+        @if let Ok(done) = request.asked("done").parse::<u64>() {
+            p.notice.good role="status" { "Done, for " (done) " users. Auth0 follows." }
+        }
+        div #list data-live { (list(visit, &page, &search, word, after.is_some())) }
+        @if !page.users.is_empty() { (bulk::buttons(visit, &search, word)) }
         (sql(std::slice::from_ref(&page.statement), &[]))
     };
     Ok(framed(visit, StatusCode::OK, "Users", &body))
 }
 
-fn address(pairs: &[(&str, &str)]) -> String {
+pub(super) fn address(pairs: &[(&str, &str)]) -> String {
     let given = pairs.iter().filter(|(_, value)| !value.is_empty());
     form_urlencoded::Serializer::new("/console/users?".to_owned())
         .extend_pairs(given)
@@ -75,7 +79,8 @@ fn chips(search: &str, current: &str) -> Markup {
     }
 }
 
-fn list(page: &Page, search: &str, word: &str, is_further: bool) -> Markup {
+fn list(visit: &Visit, page: &Page, search: &str, word: &str, is_further: bool) -> Markup {
+    let ticks = visit.writes() || visit.operates();
     html! {
         @if page.users.is_empty() {
             p {
@@ -88,8 +93,8 @@ fn list(page: &Page, search: &str, word: &str, is_further: bool) -> Markup {
         } @else {
             div.scroll tabindex="0" role="region" aria-label="Users" {
                 table {
-                    thead { tr { th scope="col" { "Address" } th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "Auth0" } } }
-                    tbody { @for user in &page.users { (line(user)) } }
+                    thead { tr { @if ticks { th.tick scope="col" { "Tick" } } th scope="col" { "Address" } th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "Auth0" } } }
+                    tbody { @for user in &page.users { (line(user, ticks)) } }
                 }
             }
         }
@@ -99,10 +104,11 @@ fn list(page: &Page, search: &str, word: &str, is_further: bool) -> Markup {
     }
 }
 
-fn line(user: &Listed) -> Markup {
+fn line(user: &Listed, ticks: bool) -> Markup {
     let email = user.email.as_deref().unwrap_or("(no address)");
     html! {
         tr {
+            @if ticks { td.tick { (bulk::tick(&user.user_key, email)) } }
             td { a href=(user_path(&user.user_key)) { bdi { (email) } } }
             td { bdi { (user.name.as_deref().unwrap_or_default()) } }
             td { bdi { (user.role.as_deref().unwrap_or_default()) } }

@@ -3,10 +3,12 @@
 //! Each look keeps the statements that it is made of ([`Statement`]), so that the page can show them as one would type them into psql.
 //! The console is another SQL client: it reads the views that everybody may read, and writes ([`edit`]) the application's own tables.
 
+pub mod bulk;
 pub mod drift;
 pub mod edit;
 mod guard;
 pub mod imports;
+pub mod press;
 pub mod problems;
 pub mod roles;
 
@@ -108,20 +110,11 @@ pub async fn page(
     filter: Filter,
     after: Option<&After>,
 ) -> Result<Page, DbError> {
-    let prefix = prefix.to_lowercase();
     let mut values = Vec::new();
-    let mut conditions: Vec<String> = filter.condition().map(str::to_owned).into_iter().collect();
-    if !prefix.is_empty() {
-        values.push(Some(prefix.as_str()));
-        // A range, which an index has; chr(1114111) is the last character there is.
-        conditions.push(
-            "lower(d.email) collate \"C\" >= $1::text and lower(d.email) collate \"C\" < $1::text || chr(1114111)"
-                .to_owned(),
-        );
-    }
+    let mut conditions = matching(prefix, filter, &mut values);
     if let Some(after) = after {
         let at = values.len();
-        values.extend([Some(after.email.as_str()), Some(after.user_key.as_str())]);
+        values.extend([Some(after.email.clone()), Some(after.user_key.clone())]);
         conditions.push(format!(
             "(lower(d.email) collate \"C\", d.user_key collate \"C\") > (${}::text, ${}::text)",
             at + 1,
@@ -139,7 +132,7 @@ pub async fn page(
              order by lower(d.email) collate \"C\", d.user_key collate \"C\" limit {}",
             PAGE + 1
         ),
-        values,
+        values.iter().map(Option::as_deref),
     );
     let mut rows = statement.rows(client).await?;
     let is_last = rows.len() <= PAGE;
@@ -177,6 +170,20 @@ pub async fn page(
         next,
         statement,
     })
+}
+
+/// The conditions on `roster.desired_users d` for those whose address begins so, in this state.
+fn matching(prefix: &str, filter: Filter, values: &mut Vec<Option<String>>) -> Vec<String> {
+    let mut conditions: Vec<String> = filter.condition().map(str::to_owned).into_iter().collect();
+    if !prefix.is_empty() {
+        values.push(Some(prefix.to_lowercase()));
+        // A range, which an index has; chr(1114111) is the last character there is.
+        conditions.push(
+            "lower(d.email) collate \"C\" >= $1::text and lower(d.email) collate \"C\" < $1::text || chr(1114111)"
+                .to_owned(),
+        );
+    }
+    conditions
 }
 
 /// A user as the row says it.
@@ -240,6 +247,8 @@ pub struct Whole {
     /// As `roster.user_sync` says it.
     pub sync: Option<String>,
     pub what_to_do: Option<String>,
+    /// The mails that invited the user, or are to, newest first: `state`, `changed_at`, `email`.
+    pub invitations: Vec<Value>,
     /// The last events, newest first, as `roster.history_of` has them.
     pub timeline: Vec<Value>,
     pub statements: Vec<Statement>,
@@ -269,6 +278,10 @@ pub async fn whole(client: &Client, key: &str) -> Result<Option<Whole>, DbError>
         "select sync, what_to_do from roster.user_sync where user_key = $1",
         key_given(),
     );
+    let invitations = Statement::new(
+        "select state, changed_at, email from roster.invitations where user_key = $1 order by incarnation desc, epoch desc",
+        key_given(),
+    );
     let timeline = Statement::new(
         format!("select * from roster.history_of($1) order by at desc limit {TIMELINE}"),
         key_given(),
@@ -291,9 +304,10 @@ pub async fn whole(client: &Client, key: &str) -> Result<Option<Whole>, DbError>
             .collect::<Result<_, _>>()?,
         sync: standing.get("sync"),
         what_to_do: standing.get("what_to_do"),
+        invitations: invitations.objects(client).await?,
         timeline: events(client, key).await?,
         desired,
-        statements: vec![row, accounts, plan, sync, timeline],
+        statements: vec![row, accounts, plan, sync, invitations, timeline],
     }))
 }
 

@@ -1,11 +1,14 @@
 //! The console, by a browser that is plain HTTP: who gets in, what may be done there, and what becomes of it in the table.
 
 mod browser;
+mod bulk;
 mod changes;
 mod drift;
 mod edits;
 mod entry;
 mod import;
+mod live;
+mod presses;
 mod problems;
 mod roles;
 mod shown;
@@ -16,31 +19,36 @@ use roster::{
     authz::{self, Authz, Settings},
     config::Config,
     console::Console,
+    db::pool::Pool,
     http::{Limits, first_of, serve, warp_service},
     telemetry::Metrics,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warp::Filter;
 
-use crate::support::world::World;
+use crate::support::{Database, world::World};
 
 pub(crate) use browser::{Browser, Page};
 
 /// The token of the day Auth0 is broken, and its SHA-256.
-const GLASS: &str = "a-long-random-token";
+pub(crate) const GLASS: &str = "a-long-random-token";
 const GLASS_SHA256: &str = "b780ec04f0ac941421b556e74f31ff207f799c4ad119ea0178a81054b373b34b";
 
 /// A world with a server that has the console.
 pub(crate) struct Site {
     pub(crate) world: World,
     pub(crate) url: String,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 impl Site {
     /// With Ada (user 1), who may do everything, Rita (2), who may look, and Otto (3), who is nobody here.
     pub(crate) async fn new() -> Self {
-        let world = World::new().await;
+        Self::of(World::new().await, Database::pool).await
+    }
+
+    /// As [`Site::new`], in this world, whose database the server reaches in its own way.
+    pub(crate) async fn of(world: World, pool: impl FnOnce(&Database) -> Pool) -> Self {
         world
             .run(
                 "insert into roles values ('Admin', 'May do everything');
@@ -61,17 +69,18 @@ impl Site {
         let mut settings =
             Settings::new(issuer, ["https://api.example.test"], keys.expect("a URL"));
         settings.directory = authz::DirectoryMode::ReadThrough;
-        let pool = world.database.pool();
+        let pool = pool(&world.database);
         let authz = Authz::new(settings, pool.clone(), Metrics::default()).expect("the server");
-        let console = console(&url, &authz, &world);
-        let faces = first_of([console.routes(), authz::endpoints(authz)]).recover(authz::recover);
         let stop = CancellationToken::new();
+        let console = console(&url, &authz, pool, stop.clone());
+        let endpoints = authz::endpoints(authz).map(warp::Reply::into_response);
+        let faces = first_of([console.routes(), endpoints.boxed()]).recover(authz::recover);
         let limits = Limits::default();
         tokio::spawn(serve(listener, warp_service(faces), limits, stop.clone()));
         Self {
             world,
             url,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
         }
     }
 
@@ -93,7 +102,7 @@ impl Site {
     }
 }
 
-fn console(url: &str, authz: &Arc<Authz>, world: &World) -> Arc<Console> {
+fn console(url: &str, authz: &Arc<Authz>, pool: Pool, stop: CancellationToken) -> Arc<Console> {
     let app = roster::emulator::Options::default().app;
     let file = format!(
         "[console]\nclient_id = '{}'\nbreak_glass_sha256 = '{GLASS_SHA256}'\n",
@@ -102,5 +111,5 @@ fn console(url: &str, authz: &Arc<Authz>, world: &World) -> Arc<Console> {
     let config = Config::load_from(Some(&file), &Default::default()).expect("a configuration");
     let settings = config.console.expect("a console");
     let url = url.parse().expect("a URL");
-    Console::new(&settings, &url, authz.clone(), world.database.pool()).expect("the console")
+    Console::new(&settings, &url, authz.clone(), pool, stop).expect("the console")
 }

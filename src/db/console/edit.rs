@@ -67,13 +67,13 @@ pub enum Outcome {
 }
 
 /// The application's table, as `roster.import_into` names it: each name quoted where it must be.
-struct Table {
-    name: String,
-    key: Option<String>,
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) key: Option<String>,
     email: Option<String>,
     person: Option<String>,
-    role: Option<String>,
-    blocked: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) blocked: Option<String>,
 }
 
 const TABLE: &str = "
@@ -82,14 +82,15 @@ select s.import_into, quote_ident(w.key_column) as key, quote_ident(s.import_col
     quote_ident(s.import_columns ->> 'blocked') as blocked
 from roster.settings s left join roster.watched w on to_regclass(w.relation) = to_regclass(s.import_into) and w.of_users";
 
-const NO_KEY: &str =
+pub(super) const NO_KEY: &str =
     "the table of users is not watched with a key: select roster.watch(…, key => …)";
-const NO_TABLE: &str =
+pub(super) const NO_TABLE: &str =
     "it is not known which table users are written to: select roster.import_into(…)";
-const NO_COLUMN: &str = "the table of users has no column for that: select roster.import_into(…)";
+pub(super) const NO_COLUMN: &str =
+    "the table of users has no column for that: select roster.import_into(…)";
 
 impl Table {
-    async fn read(tx: &Transaction<'_>) -> Result<Option<Self>, DbError> {
+    pub(super) async fn read(tx: &Transaction<'_>) -> Result<Option<Self>, DbError> {
         let row = tx.query_opt(TABLE, &[]).await?;
         Ok(row.map(|row| Self {
             name: row.get("import_into"),
@@ -268,19 +269,6 @@ pub async fn apply(
     .await
 }
 
-/// Says who asks for it, and looks at the user again.
-///
-/// # Errors
-/// [`DbError`]; `RO003` where nobody is meant.
-pub async fn resync(pool: &Pool, author: &Author, key: &str) -> Result<Outcome, DbError> {
-    pool.transaction(QUICK, async |tx| {
-        begin(tx, author).await?;
-        crate::db::control::resync(tx.client(), key).await?;
-        Ok(Outcome::Done(key.to_owned()))
-    })
-    .await
-}
-
 /// Has held removals go ahead, or their accounts kept: one user's, or `all`, if `number` is how many there are. Says whether it is.
 ///
 /// # Errors
@@ -324,7 +312,7 @@ pub(super) async fn named(tx: &Transaction<'_>, author: &Author) -> Result<(), D
     Ok(())
 }
 
-/// The statements of some edits of one user, and of another look, for whoever would rather type them; none where there is no way to edit.
+/// The statements of some edits of one user, for whoever would rather type them; none where there is no way to edit.
 ///
 /// # Errors
 /// [`DbError`].
@@ -337,7 +325,6 @@ pub async fn shown(pool: &Pool, key: &str, edits: &[Edit]) -> Result<Vec<Stateme
                 .filter_map(|edit| table.statements(key, edit).ok());
             shown.extend(statements.flatten());
         }
-        shown.push(Statement::new("select roster.resync($1)", [Some(key)]));
         Ok(shown)
     })
     .await

@@ -168,11 +168,26 @@ impl Browser {
         }
     }
 
+    /// Asks for a page and its changes, as the script does.
+    pub(crate) async fn look_at(&self, path: &str) -> reqwest::Response {
+        let request = self
+            .http
+            .get(self.at(path))
+            .header(header::ACCEPT, "text/event-stream");
+        let request = request.header(header::COOKIE, self.sent());
+        request.send().await.expect("an answer")
+    }
+
+    fn sent(&self) -> String {
+        let pairs = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
     async fn send(&mut self, request: RequestBuilder) -> Page {
-        let cookies: Vec<String> = (self.cookies.iter())
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let request = request.header(header::COOKIE, cookies.join("; "));
+        let request = request.header(header::COOKIE, self.sent());
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         for set in headers.get_all(header::SET_COOKIE) {
