@@ -4,10 +4,11 @@
 # Needed: a PostgreSQL server (14 or later; it is only run privately, in a temporary directory), a C compiler, curl.
 # --tests: also Python (3.10 or later) with venv, for Auth0's own clients that the tests try on the emulator, for Schemathesis, which
 # tries the server, and for the servers that the benches compare with; PgBouncer, to stand between Roster and its database;
-# libfaketime, for clocks that jump; nginx, Caddy and HAProxy (with Lua), to ask Roster whom to let through. The tests run these
-# privately; the services that come with their packages are switched off again. Python's packages are no tools of these: the tests
-# fetch them from PyPI below target/, and say so where that cannot be reached. Nor is Node.js: where there is none or an old one,
-# they fetch one too.
+# libfaketime, for clocks that jump; nginx, Caddy and HAProxy (with Lua), to ask Roster whom to let through; Chromium with its
+# driver and a font, to use the console as people do. The tests run these privately; the services that come with their packages are
+# switched off again. Python's packages are no tools of these: the tests fetch them from PyPI below target/, and say so where that
+# cannot be reached; so they do with the accessibility checker, from npm's registry. Nor is Node.js: where there is none or an old
+# one, they fetch one too.
 # Rust is not installed, only asked for. What is there is left alone. Needs root or sudo when something is missing.
 # --check installs nothing: it lists what is missing and fails if anything is.
 set -euo pipefail
@@ -73,6 +74,16 @@ have_faketime() {
     return 1
 }
 
+# The driver, and a browser that it finds by itself.
+have_chromium() {
+    local browser
+    have chromedriver || return 1
+    for browser in chromium chromium-browser google-chrome; do
+        have "$browser" && return 0
+    done
+    [ -d "/Applications/Google Chrome.app" ]
+}
+
 check=no tests=no
 for option in "$@"; do
     case $option in
@@ -95,6 +106,7 @@ have curl || missing+=(curl)
 [ $tests = no ] || have_nginx || missing+=(nginx)
 [ $tests = no ] || have caddy || missing+=(caddy)
 [ $tests = no ] || have_haproxy || missing+=(haproxy)
+[ $tests = no ] || have_chromium || missing+=(chromium)
 
 if [ $check = yes ]; then
     have cargo || missing+=(cargo)
@@ -118,6 +130,7 @@ if have apt-get; then
         compiler) echo "gcc libc6-dev" ;;
         python) echo python3-venv ;;
         faketime) echo libfaketime ;;
+        chromium) echo "chromium chromium-driver fonts-dejavu-core" ;;
         *) echo "$1" ;;
         esac
     }
@@ -133,6 +146,7 @@ elif have dnf; then
         compiler) echo gcc ;;
         python) echo python3 ;;
         faketime) echo libfaketime ;;
+        chromium) echo "chromium chromedriver dejavu-sans-fonts" ;;
         *) echo "$1" ;;
         esac
     }
@@ -145,6 +159,7 @@ elif have apk; then
         compiler) echo "gcc musl-dev" ;;
         python) echo python3 ;;
         faketime) echo libfaketime ;;
+        chromium) echo "chromium chromium-chromedriver font-dejavu" ;;
         *) echo "$1" ;;
         esac
     }
@@ -157,6 +172,7 @@ elif have brew; then
         compiler) echo gcc ;;
         python) echo python ;;
         faketime) echo libfaketime ;;
+        chromium) echo "google-chrome chromedriver" ;;
         *) echo "$1" ;;
         esac
     }

@@ -412,7 +412,7 @@ async fn neither_the_log_nor_what_is_said_of_failures_names_an_address_or_a_link
         .texts("select concat(a) from roster.audits a")
         .await
         .join("\n")
-        + &logs.text();
+        + logs.text().as_str();
     assert!(logs.text().contains("an audit finished"), "{told}");
     for secret in ["example.test", "Signature", "/_exports/", "eyJ"] {
         assert!(!told.contains(secret), "{secret} in {told}");

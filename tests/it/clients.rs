@@ -303,6 +303,7 @@ async fn the_client_for_python_gives_roles_and_links_accounts_as_on_auth0() {
 #[test]
 fn the_lock_files_name_no_registry() {
     for file in [
+        "tests/clients/axe/package-lock.json",
         "tests/clients/node/package-lock.json",
         "tests/clients/node/runtime.txt",
         "tests/clients/openapi/requirements.txt",

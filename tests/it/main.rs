@@ -9,6 +9,7 @@ mod authz;
 mod between;
 mod blocks;
 mod capture;
+mod chromium;
 mod cli;
 mod clients;
 mod clocks;

@@ -1,6 +1,7 @@
 //! What stories need and should not have to say: databases, tenants, the application under test.
 
 pub(crate) mod authz;
+pub(crate) mod chromium;
 pub(crate) mod clock;
 pub(crate) mod database;
 pub(crate) mod https;

@@ -57,9 +57,14 @@ pub(crate) struct Node {
     pub(crate) modules: PathBuf,
 }
 
-/// Node with the packages that `tests/clients/node` locks and no others: the machine's own Node where the packages
-/// run on it, else one from Python's index, since a stable distribution's is soon too old for them.
+/// Node with the packages that `tests/clients/node` locks and no others.
 pub(crate) async fn node() -> Result<Node> {
+    locked("node").await
+}
+
+/// Node with the packages that a folder below `tests/clients` locks and no others: the machine's own Node where Auth0's
+/// packages run on it, else one from Python's index, since a stable distribution's is soon too old for them.
+pub(crate) async fn locked(folder: &str) -> Result<Node> {
     let machine = output(Command::new("node").arg("--version")).await;
     let has_npm = output(Command::new("npm").arg("--version")).await.is_ok();
     let runtime = match machine {
@@ -69,7 +74,7 @@ pub(crate) async fn node() -> Result<Node> {
         },
         _ => Runtime::locked(&client("node/runtime.txt")).await?,
     };
-    runtime.install(&client("node")).await
+    runtime.install(&client(folder)).await
 }
 
 /// A Node.js without packages yet.
