@@ -35,6 +35,7 @@ async fn main() -> Result<()> {
 
     let mut report = Report::new("planning, 100 000 users");
     whole(&database, &sql, &mut report).await?;
+    open(&database, &sql, &mut report).await?;
     pages(&sql, &mut report).await?;
     few(&sql, &mut report, "in sync", 0).await?;
     database
@@ -84,6 +85,28 @@ async fn whole(database: &Database, sql: &Client, report: &mut Report) -> Result
     .zip(taken)
     {
         report.row(what, show_ms(median(taken)), aim);
+    }
+    Ok(())
+}
+
+/// What somebody waits who looks before committing: the plan of those whom the open transaction touched.
+async fn open(database: &Database, sql: &Client, report: &mut Report) -> Result<()> {
+    let touched = format!("{PLAN} where user_key in (select user_key from roster.news)");
+    for users in [1, 1_000, USERS] {
+        let update = format!("update public.users set role = 'Editor' where id <= {users}");
+        let mut taken = Vec::new();
+        for _ in 0..rounds() {
+            sql.batch_execute("begin").await?;
+            sql.batch_execute(&update).await?;
+            taken.push(read(sql, &touched, users as usize).await?);
+            sql.batch_execute("rollback").await?;
+            database.tidy().await?;
+        }
+        report.row(
+            &format!("the plan of a transaction that has touched {users}, before its commit"),
+            show_ms(median(taken)),
+            "",
+        );
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ impl Contestant {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             if let Ok(mut connection) = Connection::open(free).await
-                && connection.me([]).await.is_ok()
+                && connection.get("/v1/me", None).await.is_ok()
             {
                 return Ok(Self {
                     name,
@@ -86,12 +86,28 @@ impl Surroundings {
         Ok(peers)
     }
 
-    /// Roster's authorization server alone; `settings` are configuration keys as the environment has them.
-    pub(crate) async fn roster(
-        &self,
-        name: &'static str,
-        settings: &[(&str, &str)],
-    ) -> Result<Contestant> {
+    /// Roster's authorization server alone, asking PostgreSQL for each answer.
+    pub(crate) async fn reading_through(&self, name: &'static str) -> Result<Contestant> {
+        self.roster(name, "read_through").await
+    }
+
+    /// Roster's authorization server alone, once so many users are in its memory.
+    pub(crate) async fn in_memory(&self, name: &'static str, users: u32) -> Result<Contestant> {
+        let server = self.roster(name, "memory").await?;
+        let mut connection = Connection::open(server.address).await?;
+        let line = format!("roster_authz_users_in_memory {users}\n");
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            let (_, metrics) = connection.get("/metrics", None).await?;
+            if String::from_utf8_lossy(&metrics).contains(&line) {
+                return Ok(server);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("{name} does not hold {users} users")
+    }
+
+    async fn roster(&self, name: &'static str, directory: &str) -> Result<Contestant> {
         let start = |address: SocketAddr| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
             command
@@ -102,8 +118,8 @@ impl Surroundings {
                 .env("ROSTER__AUTHZ__JWKS_URL", self.issuer.jwks_url.as_str())
                 .env("ROSTER__AUTHZ__AUDIENCE", self.issuer.audiences.join(","))
                 .env("ROSTER__HTTP__LISTEN", address.to_string())
-                .env("RUST_LOG", "error")
-                .envs(settings.iter().copied());
+                .env("ROSTER__AUTHZ__DIRECTORY", directory)
+                .env("RUST_LOG", "error");
             command
         };
         Contestant::start(name, start).await

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
-    Method, Request, StatusCode,
+    Request, StatusCode, Uri,
     client::conn::http1::{self, SendRequest},
     header::{AUTHORIZATION, HOST, HeaderValue},
 };
@@ -28,6 +28,8 @@ use tokio::{
     sync::{Mutex, mpsc},
     task::JoinSet,
 };
+
+const ME: &str = "/v1/me";
 
 /// One connection that stays open.
 pub(crate) struct Connection {
@@ -47,17 +49,17 @@ impl Connection {
         })
     }
 
-    /// `GET /v1/me`, answer read to its end; further headers as given.
-    pub(crate) async fn me(
+    /// `GET` of a path, answer read to its end.
+    pub(crate) async fn get(
         &mut self,
-        headers: impl IntoIterator<Item = (&'static str, HeaderValue)>,
+        path: &'static str,
+        token: Option<&HeaderValue>,
     ) -> Result<(StatusCode, Bytes)> {
         let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = hyper::Uri::from_static("/v1/me");
+        *request.uri_mut() = Uri::from_static(path);
         request.headers_mut().insert(HOST, self.host.clone());
-        for (name, value) in headers {
-            request.headers_mut().insert(name, value);
+        if let Some(token) = token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
         self.sender.ready().await?;
         let answer = self.sender.send_request(request).await?;
@@ -65,16 +67,16 @@ impl Connection {
         Ok((status, answer.into_body().collect().await?.to_bytes()))
     }
 
-    /// As [`Connection::me`] for a token that must be accepted.
-    pub(crate) async fn must_know(&mut self, token: &HeaderValue) -> Result<Bytes> {
-        let (status, body) = self.me([(AUTHORIZATION.as_str(), token.clone())]).await?;
+    /// The user's answer, for a token that must be accepted.
+    async fn must_know(&mut self, token: &HeaderValue) -> Result<Bytes> {
+        let (status, body) = self.get(ME, Some(token)).await?;
         ensure!(status == StatusCode::OK, "answered with {status}");
         Ok(body)
     }
 
     /// The answer to a token, read as JSON; null where it is none.
-    pub(crate) async fn json(&mut self, token: &HeaderValue) -> Result<(StatusCode, Value)> {
-        let (status, body) = self.me([(AUTHORIZATION.as_str(), token.clone())]).await?;
+    pub(crate) async fn me(&mut self, token: &HeaderValue) -> Result<(StatusCode, Value)> {
+        let (status, body) = self.get(ME, Some(token)).await?;
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }
@@ -85,11 +87,13 @@ pub(crate) struct Answered {
     pub(crate) took: Duration,
 }
 
-/// Values for `Authorization`, each used as often as the others.
+/// Values for `Authorization`, in turn.
 #[derive(Clone)]
 pub(crate) struct Tokens {
     values: Arc<[HeaderValue]>,
     next: Arc<AtomicUsize>,
+    /// How often one is handed out.
+    turns: usize,
 }
 
 impl Tokens {
@@ -99,20 +103,30 @@ impl Tokens {
         Ok(Self {
             values: values?,
             next: Arc::default(),
+            turns: usize::MAX,
         })
+    }
+
+    /// The same from the beginning, each handed out once and no more.
+    pub(crate) fn once(&self) -> Self {
+        Self {
+            values: self.values.clone(),
+            next: Arc::default(),
+            turns: self.values.len(),
+        }
     }
 
     pub(crate) fn all(&self) -> &[HeaderValue] {
         &self.values
     }
 
-    fn next(&self) -> &HeaderValue {
+    fn next(&self) -> Option<&HeaderValue> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.values[next % self.values.len()]
+        (next < self.turns).then(|| &self.values[next % self.values.len()])
     }
 }
 
-/// As many requests as `connections` get answered within `time`.
+/// As many requests as `connections` get answered within `time`, or as there are tokens for.
 ///
 /// # Errors
 /// One of them was not answered with 200.
@@ -132,9 +146,11 @@ pub(crate) async fn closed(
         let tokens = tokens.clone();
         tasks.spawn(async move {
             let mut milliseconds = Vec::new();
-            while begin.elapsed() < time {
+            while begin.elapsed() < time
+                && let Some(token) = tokens.next()
+            {
                 let asked = Instant::now();
-                connection.must_know(tokens.next()).await?;
+                connection.must_know(token).await?;
                 milliseconds.push(super::figures::ms(asked.elapsed()));
             }
             anyhow::Ok(milliseconds)
@@ -167,7 +183,8 @@ pub(crate) async fn open(
         tasks.spawn(async move {
             let mut milliseconds = Vec::new();
             while let Some(asked) = { due.lock().await.recv().await } {
-                connection.must_know(tokens.next()).await?;
+                let token = tokens.next().context("a token is left")?;
+                connection.must_know(token).await?;
                 let asked: Instant = asked;
                 milliseconds.push(super::figures::ms(asked.elapsed()));
             }

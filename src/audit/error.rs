@@ -1,10 +1,10 @@
 //! Why an audit came to nothing. Whatever it is, nothing was changed, and what the last audit found stands.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use crate::{
     auth0::{CallError, Detail, ExportError},
-    db::{DbError, connect::ConnectError},
+    db::{DbError, audit::ListError, connect::ConnectError},
     telemetry::with_causes,
 };
 
@@ -54,6 +54,14 @@ pub enum AuditError {
         "auth0 has exported its users, but gives no link that may be followed; nothing was changed"
     )]
     NoLink,
+    /// Accounts can be listed from an export alone.
+    #[error(
+        "auth0 gives no export of this tenant, and only that shows all accounts; audit without --accounts"
+    )]
+    NoList,
+    /// The list of accounts.
+    #[error("the list of accounts cannot be written; nothing was changed")]
+    List(#[from] io::Error),
     /// Nobody in the export.
     #[error(
         "the export has nobody in it, though {linked} accounts are linked; nothing was changed"
@@ -100,6 +108,8 @@ impl AuditError {
             }
             Self::Export(ExportError::File(_)) => "export_damaged",
             Self::JobFailed { .. } | Self::JobTakesTooLong { .. } | Self::NoLink => "export_failed",
+            Self::NoList => "no_export",
+            Self::List(_) => "list_not_written",
             Self::Empty { .. } => "export_empty",
             Self::Incomplete { .. } => "export_incomplete",
         }
@@ -136,6 +146,15 @@ impl AuditError {
                 _ => Means::Unreachable,
             },
             _ => Means::Wrong,
+        }
+    }
+}
+
+impl From<ListError> for AuditError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Database(error) => Self::Database(error),
+            ListError::File(error) => Self::List(error),
         }
     }
 }

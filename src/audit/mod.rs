@@ -20,7 +20,7 @@ mod export;
 mod look;
 pub mod schedule;
 
-use std::time::Duration;
+use std::{fs::File, io::BufWriter, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,8 @@ pub struct Audit {
     pub poll: Duration,
     /// Accounts that are looked at after an export; beyond that they are counted and left for the next audit.
     pub most: i64,
+    /// Where every account is listed with its class, as [`Book::list`] says.
+    pub list: Option<Arc<File>>,
 }
 
 /// What an audit is doing.
@@ -112,6 +114,7 @@ impl Audit {
             looks,
             poll: Duration::from_secs(1),
             most: MOST_CANDIDATES,
+            list: None,
         }
     }
 
@@ -155,8 +158,12 @@ impl Audit {
                 self.is_complete(book).await?;
                 witness.sees(Step::Compare);
                 book.at("compare", None).await?;
+                if let Some(file) = &self.list {
+                    book.list(&mut BufWriter::new(&**file)).await?;
+                }
                 book.compare(self.most).await?
             }
+            None if self.list.is_some() => return Err(AuditError::NoList),
             None => {
                 book.reads("accounts").await?;
                 book.everybody().await?

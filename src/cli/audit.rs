@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -37,14 +38,17 @@ pub(super) struct Options {
     /// How it is written
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+    /// Also list every account, and every user without one, with its class: linked, matchable, disputed, only in Auth0, only in Postgres (CSV)
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
     /// No audit: have these findings of the last one mended
-    #[arg(long, value_name = "WHICH", group = "verdict", conflicts_with_all = ["repair", "output"])]
+    #[arg(long, value_name = "WHICH", group = "verdict", conflicts_with_all = ["repair", "output", "accounts"])]
     revert: Option<String>,
     /// No audit: print the statements that would let the rows say what Auth0 has; runs none of them
-    #[arg(long, value_name = "WHICH", group = "verdict", conflicts_with_all = ["repair", "output"])]
+    #[arg(long, value_name = "WHICH", group = "verdict", conflicts_with_all = ["repair", "output", "accounts"])]
     adopt: Option<String>,
     /// No audit: leave these findings of the last one as they are, until they change
-    #[arg(long, value_name = "WHICH", group = "verdict", conflicts_with_all = ["repair", "output"])]
+    #[arg(long, value_name = "WHICH", group = "verdict", conflicts_with_all = ["repair", "output", "accounts"])]
     ignore: Option<String>,
 }
 
@@ -62,9 +66,16 @@ pub(super) async fn audit(config: &Config, options: Options, json: bool) -> anyh
     }
     // Found out before an hour's work.
     drop(session(config).await?);
-    let file = options.output.as_deref().map(create).transpose()?;
+    let file = options
+        .output
+        .as_deref()
+        .map(|path| create("--output", path))
+        .transpose()?;
     let to_a_file = file.is_some();
-    let work = Audit::new(Ways::of(config)?.listen, service::client(config)?, LOOKS);
+    let mut work = Audit::new(Ways::of(config)?.listen, service::client(config)?, LOOKS);
+    if let Some(path) = &options.accounts {
+        work.list = Some(Arc::new(create("--accounts", path)?));
+    }
     let summary = {
         let shown = Shown(Bar::new());
         work.run(&shown, &stop_on_signal()?).await?
@@ -92,8 +103,8 @@ pub(super) async fn audit(config: &Config, options: Options, json: bool) -> anyh
     })
 }
 
-fn create(path: &Path) -> Result<File, Usage> {
-    let what = || format!("--output: {} cannot be written", path.display());
+fn create(option: &str, path: &Path) -> Result<File, Usage> {
+    let what = || format!("{option}: {} cannot be written", path.display());
     File::create(path).map_err(|error| Usage(what(), error))
 }
 

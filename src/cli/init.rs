@@ -82,7 +82,7 @@ pub(super) async fn init(config: &Config, args: &Args, json: bool) -> anyhow::Re
     adopt::settle(&client, &proposal).await?;
     if !json {
         output::say!(
-            "Done. Nothing goes to Auth0 yet. Next: roster doctor, roster run (observes only), roster audit (who is in Auth0), roster mode enforce."
+            "Done. Nothing goes to Auth0 yet. Next: roster doctor, roster run (observes only), roster audit --accounts FILE (each account and its class), roster mode enforce."
         );
     }
     Ok(Exit::Done)

@@ -1,5 +1,6 @@
 //! Audit: what others changed in Auth0 is found, confirmed by a look, and mended by the plan alone; a bad export changes nothing.
 
+mod classes;
 mod command;
 mod kinds;
 mod tools;

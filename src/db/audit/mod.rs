@@ -7,8 +7,14 @@
 mod drift;
 mod load;
 
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{
+    collections::HashSet,
+    future::Future,
+    io::{self, Write},
+    time::Duration,
+};
 
+use futures_util::TryStreamExt;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -37,6 +43,7 @@ const KEPT: i64 = 50;
 
 const STAGE: &str = include_str!("stage.sql");
 const FINDINGS: &str = include_str!("findings.sql");
+const CLASSES: &str = include_str!("classes.sql");
 
 /// An audit at work, in a session of its own.
 #[derive(Debug)]
@@ -90,6 +97,17 @@ pub struct Summary {
     pub found: i64,
     /// Of these, without those that are ignored.
     pub open: i64,
+}
+
+/// Why the list of accounts is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The file.
+    #[error("the list of accounts cannot be written")]
+    File(#[from] io::Error),
 }
 
 impl Book {
@@ -231,6 +249,21 @@ impl Book {
             [&"infinity", &limit, &self.id];
         let row = within(async { Ok(self.client.query_one(&insert, &params).await?) }).await?;
         Ok(row.get(0))
+    }
+
+    /// Writes every account of the export and every user without one to `file`, as CSV with a header: `class` (`linked`, `matchable`,
+    /// `disputed`, `only in Auth0`, `only in Postgres`), `user_key`, `auth0_user_id`, `email`, `detail`. Each part is written as it comes,
+    /// so that memory stays flat.
+    ///
+    /// # Errors
+    /// [`ListError`].
+    pub async fn list(&self, file: &mut (dyn Write + Send)) -> Result<(), ListError> {
+        let copy = format!("copy ({CLASSES}) to stdout (format csv, header)");
+        let mut rows = within(async { Ok(Box::pin(self.client.copy_out(&copy).await?)) }).await?;
+        while let Some(part) = within(async { Ok(rows.try_next().await?) }).await? {
+            file.write_all(&part)?;
+        }
+        Ok(file.flush()?)
     }
 
     /// Without an export: everybody with an account, or who should have one, is to be looked at. Says how many those are.
