@@ -36,9 +36,12 @@ async fn the_command_exits_2_on_differences_and_0_once_they_are_repaired() {
     assert!(table.contains("no differences"), "{table}");
 }
 
+/// In the order of the alphabet.
 fn keys(value: &Value) -> Vec<&str> {
     let object = value.as_object().expect("an object");
-    object.keys().map(String::as_str).collect()
+    let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
 }
 
 #[tokio::test]
