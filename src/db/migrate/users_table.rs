@@ -91,7 +91,7 @@ impl UsersTable {
             let served: bool = client
                 .query_one(
                     "select exists (select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attname = $1 \
-                     where i.indrelid = to_regclass('public.users') and i.indisvalid and ( \
+                     where i.indrelid = to_regclass('public.users') and i.indisvalid and i.indpred is null and ( \
                        regexp_replace(coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), '[() ]|::text|::charactervarying', '', 'g') \
                          = regexp_replace($2, '[() ]|::text', '', 'g') \
                        or $1 = 'id' and i.indkey[0] = a.attnum and a.atttypid = 'text'::regtype))",
