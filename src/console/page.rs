@@ -15,9 +15,8 @@ pub(super) const SCRIPT: &str = include_str!("script.js");
 /// Everything is our own, and nothing is inline.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-pub(super) const YOURSELF: &str = "that is you. Nobody removes himself, blocks himself or gives up his own rights here: ask another administrator.";
-pub(super) const LAST_ADMIN: &str =
-    "this is the last user with roster:write. Give it to somebody else first.";
+const YOURSELF: &str = "that is you. Nobody removes himself, blocks himself or gives up his own rights here: ask another administrator.";
+const LAST_ADMIN: &str = "this is the last user with roster:write. Give it to somebody else first.";
 
 /// What leads everywhere; the last one to who may write.
 const PAGES: [(&str, &str); 9] = [

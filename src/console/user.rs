@@ -8,10 +8,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{
-        Failure, LAST_ADMIN, YOURSELF, framed, refusal, see_other, sent, sql, sql_of, state,
-        user_path,
-    },
+    page::{Failure, framed, not_done, see_other, sent, sql, sql_of, state, user_path},
     users::fields,
     visit::Visit,
 };
@@ -125,28 +122,17 @@ async fn ended(
     outcome: Result<Outcome, DbError>,
     done: &str,
 ) -> Result<Response<String>, Failure> {
-    let (status, why) = match outcome {
-        Ok(Outcome::Done(_)) => {
-            return Ok(see_other(&format!("{}?done={done}", user_path(key))));
-        }
-        Ok(Outcome::Changed(_)) => {
-            let notice = html! {
-                div.notice.bad role="alert" {
-                    p { strong { "Somebody else changed this user while you looked. Nothing of yours was written." } " What you see is how it is now." }
-                    (sent(&request.form))
-                }
-            };
-            return shown(console, visit, key, StatusCode::CONFLICT, &notice, false).await;
-        }
-        Ok(Outcome::Yourself) => (StatusCode::FORBIDDEN, YOURSELF.to_owned()),
-        Ok(Outcome::LastAdmin) => (StatusCode::FORBIDDEN, LAST_ADMIN.to_owned()),
-        Ok(Outcome::Unable(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()),
-        Err(error) if error.is_unreachable() => return Err(error.into()),
-        Err(error) if error.is_held_up() => (
-            StatusCode::CONFLICT,
-            "somebody else holds this row; try again.".to_owned(),
-        ),
-        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, refusal(&error)),
+    if matches!(outcome, Ok(Outcome::Changed(_))) {
+        let notice = html! {
+            div.notice.bad role="alert" {
+                p { strong { "Somebody else changed this user while you looked. Nothing of yours was written." } " What you see is how it is now." }
+                (sent(&request.form))
+            }
+        };
+        return shown(console, visit, key, StatusCode::CONFLICT, &notice, false).await;
+    }
+    let Some((status, why)) = not_done(outcome, "")? else {
+        return Ok(see_other(&format!("{}?done={done}", user_path(key))));
     };
     refused(console, visit, key, status, &why).await
 }

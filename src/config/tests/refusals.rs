@@ -9,6 +9,18 @@ type Refusal = (
     &'static [&'static str],
 );
 
+fn each_gives(table: &[Refusal]) {
+    for (file, pairs, expected) in table {
+        let error = refused(file, pairs);
+        for part in *expected {
+            assert!(
+                error.contains(part),
+                "{file:?} {pairs:?} gave {error:?}, expected {part:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_unknown_key_is_named_with_its_origin_and_the_nearest_known_one() {
     let table: &[Refusal] = &[
@@ -57,15 +69,7 @@ fn an_unknown_key_is_named_with_its_origin_and_the_nearest_known_one() {
             &["ROSTER_HTTP_LISTEN", "did you mean `ROSTER__HTTP__LISTEN`?"],
         ),
     ];
-    for (file, pairs, expected) in table {
-        let error = refused(file, pairs);
-        for part in *expected {
-            assert!(
-                error.contains(part),
-                "{file:?} {pairs:?} gave {error:?}, expected {part:?}"
-            );
-        }
-    }
+    each_gives(table);
 }
 
 #[test]
@@ -234,15 +238,7 @@ fn a_bad_value_is_refused_with_key_origin_and_what_fits() {
             &["the variable AUTH0_MGMT_DOMAIN"],
         ),
     ];
-    for (file, pairs, expected) in table {
-        let error = refused(file, pairs);
-        for part in *expected {
-            assert!(
-                error.contains(part),
-                "{file:?} {pairs:?} gave {error:?}, expected {part:?}"
-            );
-        }
-    }
+    each_gives(table);
 }
 
 #[test]
