@@ -5,7 +5,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, framed, refusal, see_other, sql, user_path},
+    page::{Failure, framed, operands, refusal, see_other, sql, user_path},
     users::address,
     visit::Visit,
 };
@@ -156,6 +156,15 @@ pub(super) async fn act(
     confirm(console, visit, request, &asked, status, Some(&why)).await
 }
 
+/// How `roster` does it, for so few that one would type them; edits are SQL.
+fn line(bulk: &Bulk, users: &[(String, Option<String>)]) -> Vec<String> {
+    if !matches!(bulk, Bulk::Sync) || users.len() > MOST {
+        return Vec::new();
+    }
+    let whom = users.iter().map(|(key, _)| key.as_str());
+    vec![format!("roster sync {}", operands(whom))]
+}
+
 fn list(request: &Request) -> String {
     address(&[("q", request.field("q")), ("state", request.field("state"))])
 }
@@ -184,7 +193,7 @@ async fn confirm(
             button.danger { (asked.words) }
         }
         p { a href=(list(request)) { "Back to the list" } }
-        (sql(statement.as_slice(), &[]))
+        (sql(statement.as_slice(), &line(&asked.bulk, &users)))
     };
     Ok(framed(visit, status, "Many users", &body))
 }

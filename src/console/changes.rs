@@ -58,17 +58,19 @@ pub(super) async fn show(
     }
     let next = changes.last().filter(|_| !is_last).and_then(txid);
     let body = html! {
-        @if changes.is_empty() {
-            @if before.is_some() { p { "Nothing older is kept. " a href="/console/changes" { "Show the newest" } } }
-            @else { p { "Nothing has changed yet. What is written to a watched table, here or with any SQL tool, shows up at once; " a href="/console/users" { "change a user" } "." } }
-        } @else {
-            p.note { "By transaction, newest first, kept for " code { "history.keep" } "." }
-            div.scroll tabindex="0" role="region" aria-label="Changes" {
-                table {
-                    thead { tr { @for head in ["When", "Who", "What", "Whom", "What became of it"] { th scope="col" { (head) } } } }
-                    tbody { @for change in &changes {
-                        (line(change, txid(change).and_then(|txid| users.get(&txid)).map_or(&[][..], Vec::as_slice)))
-                    } }
+        div #list data-live {
+            @if changes.is_empty() {
+                @if before.is_some() { p { "Nothing older is kept. " a href="/console/changes" { "Show the newest" } } }
+                @else { p { "Nothing has changed yet. What is written to a watched table, here or with any SQL tool, shows up at once; " a href="/console/users" { "change a user" } "." } }
+            } @else {
+                p.note { "By transaction, newest first, kept for " code { "history.keep" } "." }
+                div.scroll tabindex="0" role="region" aria-label="Changes" {
+                    table {
+                        thead { tr { @for head in ["When", "Who", "What", "Whom", "What became of it"] { th scope="col" { (head) } } } }
+                        tbody { @for change in &changes {
+                            (line(change, txid(change).and_then(|txid| users.get(&txid)).map_or(&[][..], Vec::as_slice)))
+                        } }
+                    }
                 }
             }
         }

@@ -68,12 +68,14 @@ async fn shown(
         .await?;
     let body = html! {
         (notice)
-        (audits::standing(visit, &audits))
+        div #audit data-live { (audits::standing(visit, &audits)) }
         h2 { "What differs" }
-        (chips(&page.kinds, kind))
-        (list(visit, &page, &audits, kind, after > 0))
-        @if let Some(next) = page.next { (next_page(&address(&[("kind", kind), ("after", &next.to_string())]))) }
-        @if visit.operates() { (all_of_them(visit, &page.kinds, kind)) }
+        div #found data-live {
+            (chips(&page.kinds, kind))
+            (list(visit, &page, &audits, kind, after > 0))
+            @if let Some(next) = page.next { (next_page(&address(&[("kind", kind), ("after", &next.to_string())]))) }
+            @if visit.operates() { (all_of_them(visit, &page.kinds, kind)) }
+        }
         (sql(&statements(&page), &lines("#id")))
     };
     Ok(framed(visit, status, "Drift", &body))

@@ -35,24 +35,26 @@ async fn shown(
     let body = html! {
         @if let Some(why) = refused { p.notice.bad role="alert" { "Nothing was done: " (why) } }
         p { "Applications that ask Roster let none of these in any more; Auth0 still does, until somebody says that it was meant." }
-        @if held.is_empty() { p { "No removal is held." } }
-        @else {
-            p { strong { (held.len()) " are held." } @if held.len() > MOST { " The first " (MOST) " are shown." } }
-            div.scroll tabindex="0" role="region" aria-label="Held removals" {
-                table {
-                    thead { tr { th scope="col" { "User" } th scope="col" { "What" } th scope="col" { "Since" } th scope="col" { "Judge" } } }
-                    tbody { @for one in held.iter().take(MOST) { (line(visit, one)) } }
+        div #held data-live {
+            @if held.is_empty() { p { "No removal is held." } }
+            @else {
+                p { strong { (held.len()) " are held." } @if held.len() > MOST { " The first " (MOST) " are shown." } }
+                div.scroll tabindex="0" role="region" aria-label="Held removals" {
+                    table {
+                        thead { tr { th scope="col" { "User" } th scope="col" { "What" } th scope="col" { "Since" } th scope="col" { "Judge" } } }
+                        tbody { @for one in held.iter().take(MOST) { (line(visit, one)) } }
+                    }
                 }
-            }
-            @if visit.operates() {
-                form method="post" action="/console/held" {
-                    (visit.csrf())
-                    input type="hidden" name="which" value="all";
-                    fieldset {
-                        legend { "All " (held.len()) }
-                        label { "Type their number to confirm" input type="text" inputmode="numeric" name="number" required autocomplete="off"; }
-                        button.danger name="verdict" value="release" { "Release all" } " "
-                        button name="verdict" value="discard" { "Keep all" }
+                @if visit.operates() {
+                    form method="post" action="/console/held" {
+                        (visit.csrf())
+                        input type="hidden" name="which" value="all";
+                        fieldset {
+                            legend { "All " (held.len()) }
+                            label { "Type their number to confirm" input type="text" inputmode="numeric" name="number" required autocomplete="off"; }
+                            button.danger name="verdict" value="release" { "Release all" } " "
+                            button name="verdict" value="discard" { "Keep all" }
+                        }
                     }
                 }
             }

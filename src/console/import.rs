@@ -9,7 +9,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago_of, framed, next_page, refusal, see_other, shell_word, sql, state},
+    page::{Failure, ago_of, framed, next_page, operands, refusal, see_other, sql, state},
     upload,
     visit::Visit,
 };
@@ -62,7 +62,7 @@ async fn shown(
                 }
             }
         }
-        (sql(&statements, &["roster import people.csv --dry-run".to_owned(), "roster import people.csv".to_owned()]))
+        (sql(&statements, &["roster import --dry-run people.csv".to_owned(), "roster import people.csv".to_owned()]))
     };
     Ok(framed(visit, status, "Import", &body))
 }
@@ -263,12 +263,14 @@ async fn import(
     let source = one["source"].as_str().unwrap_or("people.csv");
     let body = html! {
         @if let Some(why) = refused { p.notice.bad role="alert" { "Nothing was done: " (why) } }
-        (standing(visit, &one, takes.as_deref(), &overall))
-        (list(&one, &lines, only_bad, after > 0))
-        @if let Some(next) = &next { (next_page(next)) }
+        div #standing data-live { (standing(visit, &one, takes.as_deref(), &overall)) }
+        div #lines data-live {
+            (list(&one, &lines, only_bad, after > 0))
+            @if let Some(next) = &next { (next_page(next)) }
+        }
         (sql(&imports::shown(source), &[
-            format!("roster import {} --dry-run", shell_word(source)),
-            format!("roster import {}", shell_word(source)),
+            format!("roster import --dry-run {}", operands([source])),
+            format!("roster import {}", operands([source])),
         ]))
     };
     Ok(framed(visit, status, &format!("Import of {source}"), &body))
@@ -342,6 +344,7 @@ fn follows(one: &Value, overall: &Value) -> Markup {
     html! {
         p {
             @match overall["pending"].as_i64() {
+                _ if overall["unfolded"] != 0 => "It waits to be taken over by a reactor.",
                 Some(0) => "Nobody is on the way to Auth0 any more.",
                 Some(pending) => {
                     (pending) " users, these and others, are on their way to Auth0"

@@ -3,7 +3,8 @@
 //! Promises: whoever looks is judged anew at each look, as at each request; a look costs a tenth of the time at most, however slow the
 //! database is; so many streams run at once and no more ([`MOST`]); all end when the server stops, or when nobody reads them.
 //!
-//! The script puts the parts that may change (`data-live`) in place, never a form: what somebody is about to send stays what they saw.
+//! The script puts the parts that may change (`data-live`) in place, but for one with a form in it: what somebody is about to send stays
+//! what they saw, and they are told that it is another by now.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -386,10 +386,22 @@ pub(super) fn next_page(to: &str) -> Markup {
 /// A text as a shell takes it for one word, whatever is in it.
 pub(super) fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@:-".contains(&byte);
-    match !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain) {
+    match !text.is_empty() && text.bytes().all(is_plain) {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', "'\\''")),
     }
+}
+
+/// Texts as the last words of a line of `roster`, none of which it takes for an option.
+pub(super) fn operands<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    let texts: Vec<&str> = texts.into_iter().collect();
+    let end = texts
+        .iter()
+        .any(|text| text.starts_with('-'))
+        .then_some("--");
+    let words = texts.iter().map(|text| shell_word(text));
+    let all: Vec<String> = end.map(str::to_owned).into_iter().chain(words).collect();
+    all.join(" ")
 }
 
 #[cfg(test)]
@@ -409,5 +421,11 @@ mod tests {
         for (text, word) in table {
             assert_eq!(shell_word(text), word);
         }
+    }
+
+    #[test]
+    fn nobody_is_taken_for_an_option() {
+        assert_eq!(operands(["1", "auth0|1"]), "1 'auth0|1'");
+        assert_eq!(operands(["1", "-2"]), "-- 1 -2");
     }
 }

@@ -47,10 +47,12 @@ pub(super) async fn show(
         @if let Ok(number) = retried {
             p.notice.good role="status" { "Asked for: " (users(number.into())) ", tried again now. What fails again is shown here again." }
         }
-        @if found.is_empty() {
-            p { "Nothing is wrong, as far as Roster knows. What somebody changed in Auth0 itself is found by an audit: " a href="/console/drift" { "Drift" } "." }
+        div #problems data-live {
+            @if found.is_empty() {
+                p { "Nothing is wrong, as far as Roster knows. What somebody changed in Auth0 itself is found by an audit: " a href="/console/drift" { "Drift" } "." }
+            }
+            @for problem in &found { (one(visit, problem)) }
         }
-        @for problem in &found { (one(visit, problem)) }
         @if !is_whole {
             p.note {
                 "Not looked for: addresses that Auth0 cannot accept, rows with the same address, ids changed by hand. That takes reading every row. "

@@ -24,13 +24,38 @@ function become(old, now) {
   [...old.childNodes].forEach((child, at) => become(child, news[at]));
 }
 
+// What an element says, but for how long ago things are.
+function timeless(element) {
+  const copy = element.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = "";
+  return copy;
+}
+
+// What somebody is about to send stays what they saw: they are told that it is another by now.
+function outdate(part) {
+  part.removeAttribute("data-live");
+  const told = document.createElement("p");
+  const again = document.createElement("a");
+  told.className = "notice";
+  told.setAttribute("role", "status");
+  again.href = location.href;
+  again.textContent = "Show it as it is now";
+  told.append("This has changed since it was loaded. ", again);
+  part.before(told);
+}
+
 // The parts of the page as they are now; ticks outlive rows that moved.
 function refresh(html) {
   const now = new DOMParser().parseFromString(html, "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const ticked = [...part.querySelectorAll("input:checked")].map((box) => box.value);
     const same = now.getElementById(part.id);
-    if (same) become(part, same);
+    if (!same) continue;
+    if (part.querySelector("form")) {
+      if (!timeless(part).isEqualNode(timeless(same))) outdate(part);
+      continue;
+    }
+    become(part, same);
     for (const box of document.getElementById(part.id).querySelectorAll("input[type=checkbox]"))
       if (ticked.includes(box.value)) box.checked = true;
   }

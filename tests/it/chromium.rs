@@ -4,7 +4,9 @@
 mod keys;
 mod live;
 mod losses;
+mod many;
 mod people;
+mod repairs;
 mod sights;
 
 use crate::{console::Site, support::chromium::Chromium};

@@ -3,7 +3,7 @@
 mod browser;
 mod bulk;
 mod changes;
-mod drift;
+pub(crate) mod drift;
 mod edits;
 mod entry;
 mod import;

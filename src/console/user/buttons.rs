@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::{
-    page::{shell_word, user_path},
+    page::{operands, user_path},
     users::inputs,
     visit::Visit,
 };
@@ -26,7 +26,7 @@ pub(super) fn presses(user: &Whole, key: &str) -> Vec<Press> {
 
 /// The same on the command line.
 pub(super) fn lines(key: &str) -> [String; 3] {
-    ["explain", "history", "sync"].map(|command| format!("roster {command} {}", shell_word(key)))
+    ["explain", "history", "sync"].map(|command| format!("roster {command} {}", operands([key])))
 }
 
 /// What the form says as long as nobody has typed anything.

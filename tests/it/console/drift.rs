@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Site;
 
 /// Somebody renames Otto in Auth0 and bans Rita there, behind Roster's back.
-async fn with_drift() -> Site {
+pub(crate) async fn with_drift() -> Site {
     let site = Site::new().await;
     let renamed = Patch {
         name: Some(Some("<i>Somebody</i>".into())),
@@ -29,7 +29,7 @@ async fn with_drift() -> Site {
     site
 }
 
-fn audit(site: &Site) -> Audit {
+pub(crate) fn audit(site: &Site) -> Audit {
     let client = site.world.reactor.client.clone();
     let mut audit = Audit::new(site.world.database.endpoint(), client, 4);
     audit.poll = Duration::from_millis(5);

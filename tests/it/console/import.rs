@@ -53,7 +53,7 @@ async fn a_file_is_tried_line_by_line_and_written_without_its_bad_lines() {
         assert!(page.says(told), "{told}: {}", page.body);
     }
     assert!(
-        page.says("roster import people.csv --dry-run") && page.says("\\copy roster.import from")
+        page.says("roster import --dry-run people.csv") && page.says("\\copy roster.import from")
     );
     assert_eq!(site.one("select count(*)::text from users").await, "3");
     assert_eq!(site.one("select name from users where id = 1").await, "Ada");

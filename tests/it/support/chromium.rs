@@ -120,6 +120,18 @@ impl Chromium {
         self.field(label).await.click().await.expect(label);
     }
 
+    /// Ticks or unticks the box that says this to a screen reader alone.
+    pub(crate) async fn tick_named(&self, name: &str) {
+        let path = format!("//input[@aria-label=\"{name}\"]");
+        self.element(&path).await.click().await.expect(name);
+    }
+
+    /// Chooses a file for the field with this label.
+    pub(crate) async fn choose(&self, label: &str, file: &Path) {
+        let field = self.field(label).await;
+        field.send_keys(file.to_string_lossy()).await.expect(label);
+    }
+
     /// What stands in the field with this label.
     pub(crate) async fn entered(&self, label: &str) -> String {
         let value = self.field(label).await.value().await;
