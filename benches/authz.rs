@@ -207,7 +207,7 @@ async fn agree(database: &Database, server: &Contestant, tokens: &Tokens) -> Res
 
 async fn expected(database: &Database, key: &str) -> Result<Value> {
     let query = "select jsonb_build_object('key', user_key, 'email', email, 'name', name, 'role', role, \
-        'permissions', array(select distinct p from unnest(permissions) p order by p), 'auth0_user_id', auth0_user_id) \
+        'permissions', permissions, 'auth0_user_id', auth0_user_id) \
         from roster.desired_users where user_key = $1";
     let row = database.sql.query_one(query, &[&key]).await?;
     Ok(row.get(0))

@@ -17,11 +17,11 @@ select
     '{}'::jsonb as app_metadata,
     '{}'::jsonb as user_metadata
 from public.users u
-left join (
-    select role, array_agg(permission order by permission collate "C") as permissions
+left join lateral (
+    select array_agg(permission order by permission collate "C") as permissions
     from public.role_permissions
-    group by role
-) of_role on of_role.role = u.role
+    where role = u.role
+) of_role on true
 left join lateral (
     select array_agg(permission) as permissions
     from public.user_permissions

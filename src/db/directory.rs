@@ -1,6 +1,6 @@
 //! Who is this, says Postgres: the one look-up behind every answer of the authorization server.
 //!
-//! [`find`] reads `roster.desired_users` in one statement, so that the user, the match and the revision are of one
+//! [`find`] answers from one statement, so that the user, the match and the revision are of one
 //! snapshot, and an answer given after a commit always knows it. It holds nothing back for the next question. [`Feed`] is for those
 //! who keep a copy.
 //!
@@ -11,6 +11,7 @@
 //! that is [`Found::Conflict`], as is an address that several rows share.
 
 mod feed;
+mod permissions;
 pub mod search;
 mod snapshot;
 
@@ -23,6 +24,7 @@ use tokio_postgres::{
     types::{IsNull, ToSql, Type},
 };
 
+use self::permissions::Permissions;
 pub use self::{
     feed::{Change, Fact, Feed, Look, News, load},
     snapshot::Snapshot,
@@ -101,6 +103,9 @@ pub enum DirectoryError {
     Shared(Arc<DirectoryError>),
 }
 
+/// `$1` is the subject. One row, or else [`FIND`] decides.
+const FIND_OWN: &str = include_str!("directory/find_own.sql");
+
 /// `$1` is the subject, `$2` the address that may be used, in lower case, or null.
 const FIND: &str = include_str!("directory/find.sql");
 
@@ -128,8 +133,17 @@ pub async fn find(
     subject: &Auth0UserId,
     email: Option<&str>,
 ) -> Result<Answer, DirectoryError> {
-    let email = email.map(Hidden);
-    query(pool, FIND, &[&Hidden(subject.as_str()), &email], answer).await
+    let (subject, email) = (Hidden(subject.as_str()), email.map(Hidden));
+    let asked = pool.soon(DEADLINE, async |session| {
+        let own = session.prepare_cached(FIND_OWN).await?;
+        let rows = session.query(&own, &[&subject]).await?;
+        if rows.len() == 1 {
+            return Ok(answer(&rows));
+        }
+        let any = session.prepare_cached(FIND).await?;
+        Ok(answer(&session.query(&any, &[&subject, &email]).await?))
+    });
+    asked.await.map_err(failed)
 }
 
 /// Remembers that `subject` was matched to `key` by its verified address, so that the reactor follows that account.
@@ -252,7 +266,7 @@ fn answer(rows: &[Row]) -> Answer {
             email: row.get("email"),
             name: row.get("name"),
             role: row.get("role"),
-            permissions: row.get("permissions"),
+            permissions: row.get::<_, Permissions>("permissions").0,
             auth0_user_id: Auth0UserId(row.get("auth0_user_id")),
             blocked: row.get("blocked"),
             matched_by: if row.get("by_account") {

@@ -4,7 +4,7 @@ select d.user_key::text as user_key,
     d.email::text as email,
     d.name::text as name,
     d.role::text as role,
-    array(select distinct p from unnest(d.permissions::text[]) p where p is not null order by p) as permissions,
+    d.permissions::text[] as permissions,
     coalesce(d.blocked, false) as blocked,
     held.primary_account,
     array(

@@ -16,7 +16,7 @@ use futures_util::{TryStreamExt, pin_mut};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
-use super::Snapshot;
+use super::{Permissions, Snapshot};
 use crate::db::{
     connect::{Endpoint, SESSION_SETTINGS},
     listener::Ended,
@@ -252,7 +252,7 @@ fn fact(row: &Row) -> Fact {
         email: row.get("email"),
         name: row.get("name"),
         role: row.get("role"),
-        permissions: row.get("permissions"),
+        permissions: row.get::<_, Permissions>("permissions").0,
         blocked: row.get("blocked"),
         primary: row.get("primary_account"),
         subjects: row.get("subjects"),

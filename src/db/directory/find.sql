@@ -51,7 +51,7 @@ select pg_catalog.pg_current_snapshot()::text as revision,
     m.email::text as email,
     m.name::text as name,
     m.role::text as role,
-    array(select distinct p from unnest(m.permissions::text[]) p where p is not null order by p) as permissions,
+    m.permissions::text[] as permissions,
     coalesce(m.blocked, false) as blocked,
     coalesce((
         select a.auth0_user_id

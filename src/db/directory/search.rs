@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
-use super::{DEADLINE, DirectoryError, Hidden, failed, query};
+use super::{DEADLINE, DirectoryError, Hidden, Permissions, failed, query};
 use crate::{db::pool::Pool, user::UserKey};
 
 /// What one look at candidates may take at the server.
@@ -105,7 +105,7 @@ impl From<&Row> for Match {
         Self {
             holder: Holder {
                 key: UserKey(row.get("user_key")),
-                permissions: row.get("permissions"),
+                permissions: row.get::<_, Permissions>("permissions").0,
             },
             blocked: row.get("blocked"),
             by_key: row.get("by_key"),

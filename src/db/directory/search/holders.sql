@@ -15,7 +15,7 @@ meant as materialized (
     where a.state <> 'gone'
 )
 select t.n, t.by_key, d.user_key::text as user_key, coalesce(d.blocked, false) as blocked,
-    array(select distinct p from unnest(d.permissions::text[]) p where p is not null order by p) as permissions
+    d.permissions::text[] as permissions
 from meant t
 join roster.desired_users d on d.user_key = t.user_key
 where t.by_key
