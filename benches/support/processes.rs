@@ -151,8 +151,19 @@ impl Emulator {
 
 /// `roster run` on that database and emulator. What the environment says of `ROSTER__REACTOR__…` reaches it.
 pub(crate) fn run(database_url: &str, emulator_url: &str) -> Result<Process> {
+    run_with(database_url, emulator_url, &[])
+}
+
+/// As [`run`], with these variables.
+pub(crate) fn run_with(
+    database_url: &str,
+    emulator_url: &str,
+    variables: &[(&str, &str)],
+) -> Result<Process> {
     Process::spawn(
-        command("run", database_url, emulator_url).env("ROSTER__HTTP__LISTEN", "127.0.0.1:0"),
+        command("run", database_url, emulator_url)
+            .env("ROSTER__HTTP__LISTEN", "127.0.0.1:0")
+            .envs(variables.iter().copied()),
     )
 }
 
