@@ -38,7 +38,7 @@ const PAST: &str = "insert into roles values ('Admin', 'May do everything');
     update roster.changes set folded_at = now() where folded_at is null;
     update roster.mirror set error_code = 'server_error', error_class = 'transient', error_at = now(), due = true, due_since = now()
         where user_key::integer % 1000 = 0;
-    delete from users where id % 3000 = 7;
+    delete from users where id % 18 = 7;
     select roster.fold();
     insert into roster.audits (state, finished_at) values ('finished', now());
     insert into roster.drift_found (audit, kind, user_key, auth0_user_id, changes)
@@ -57,6 +57,7 @@ async fn main() -> Result<()> {
         let one = format!("update users set name = 'Person {n}' where id = {}", n + 10);
         database.sql.batch_execute(&one).await?;
     }
+    database.sql.batch_execute("select roster.fold()").await?;
     database.tidy().await?;
     let console = Console::start(&database).await?;
     let all = "select txid::text from roster.transactions order by user_keys desc limit 1";

@@ -91,7 +91,7 @@ async fn whole(database: &Database, sql: &Client, report: &mut Report) -> Result
 
 /// What somebody waits who looks before committing: the plan of those whom the open transaction touched.
 async fn open(database: &Database, sql: &Client, report: &mut Report) -> Result<()> {
-    let touched = format!("{PLAN} where user_key in (select user_key from roster.news)");
+    let touched = format!("{PLAN} where user_key = any (array(select user_key from roster.news))");
     for users in [1, 1_000, USERS] {
         let update = format!("update public.users set role = 'Editor' where id <= {users}");
         let mut taken = Vec::new();

@@ -18,10 +18,12 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use deadpool_postgres::{Object, PoolError, Transaction};
+use futures_util::poll;
 use tokio::time::timeout;
 
 use super::{
@@ -150,9 +152,14 @@ impl Pool {
 
     async fn lend(&self) -> Result<Lent, DbError> {
         let sessions = self.sessions.clone();
-        // Goes on by itself if this is dropped; the pool's own limits end it.
-        let lent = tokio::spawn(async move { sessions.get().await });
-        match lent.await {
+        let mut lent = Box::pin(async move { sessions.get().await });
+        let at_once = poll!(lent.as_mut());
+        let lent = match at_once {
+            Poll::Ready(lent) => Ok(lent),
+            // Goes on by itself if this is dropped; the pool's own limits end it.
+            Poll::Pending => tokio::spawn(lent).await,
+        };
+        match lent {
             Ok(Ok(session)) => Ok(Lent(Some(session))),
             Ok(Err(error)) => {
                 if matches!(error, PoolError::Timeout(_)) {

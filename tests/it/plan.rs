@@ -297,6 +297,20 @@ async fn the_plan_answers_inside_the_dbas_own_transaction() {
 }
 
 #[tokio::test]
+async fn a_transaction_can_be_told_what_it_has_done_apart_from_what_waits_anyway() {
+    let sql = three_people().await;
+    sql.run("update users set name = 'Robert' where id = 2; select roster.fold()")
+        .await;
+    sql.run("begin; update users set name = 'Ada L.' where id = 1")
+        .await;
+    assert_eq!(sql.plan().await, ["1 update due", "2 update due"]);
+    let own = "select string_agg(concat_ws(' ', user_key, action, state), ', ') from roster.plan where user_key = any (array(select user_key from roster.news))";
+    assert_eq!(sql.row(own).await, "1 update due");
+    sql.run("rollback").await;
+    assert_eq!(sql.row(own).await, "-");
+}
+
+#[tokio::test]
 async fn what_a_person_has_to_decide_is_disputed() {
     let sql = three_people().await;
     check(
