@@ -20,7 +20,7 @@ from public.users u
 left join lateral (
     select array_agg(permission order by permission collate "C") as permissions
     from public.role_permissions
-    where role = u.role
+    where role = u.role::text
 ) of_role on true
 left join lateral (
     select array_agg(permission) as permissions

@@ -1,7 +1,13 @@
 //! Statements that are run and shown: what is on a page is what PostgreSQL was asked.
 
+use std::error::Error;
+
+use bytes::BytesMut;
 use serde_json::Value;
-use tokio_postgres::{Client, Row, types::ToSql};
+use tokio_postgres::{
+    Client, Row,
+    types::{Format, IsNull, ToSql, Type},
+};
 
 use super::DbError;
 
@@ -9,7 +15,31 @@ use super::DbError;
 #[derive(Debug, Clone)]
 pub struct Statement {
     sql: String,
-    values: Vec<Option<String>>,
+    values: Vec<Literal>,
+}
+
+/// A parameter as psql has it: text, of whatever type is wanted at its place.
+#[derive(Debug, Clone)]
+struct Literal(Option<String>);
+
+impl ToSql for Literal {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(text) = &self.0 else {
+            return Ok(IsNull::Yes);
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    tokio_postgres::types::to_sql_checked!();
 }
 
 impl Statement {
@@ -21,7 +51,7 @@ impl Statement {
             sql: sql.into(),
             values: values
                 .into_iter()
-                .map(|value| value.map(str::to_owned))
+                .map(|value| Literal(value.map(str::to_owned)))
                 .collect(),
         }
     }
@@ -60,9 +90,12 @@ impl Statement {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
             let number: usize = after[..digits].parse().unwrap_or(0);
             match number.checked_sub(1).and_then(|at| self.values.get(at)) {
-                Some(value) => {
-                    shown.push_str(&value.as_deref().map_or_else(|| "null".to_owned(), literal))
-                }
+                Some(value) => shown.push_str(
+                    &value
+                        .0
+                        .as_deref()
+                        .map_or_else(|| "null".to_owned(), literal),
+                ),
                 None => shown.push_str(&format!("${}", &after[..digits])),
             }
             rest = &after[digits..];

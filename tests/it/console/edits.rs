@@ -1,6 +1,7 @@
 //! What is done at the console is done to the table, by somebody, on what they have seen.
 
 use super::Site;
+use crate::support::{Database, world::World};
 
 /// A name as nobody has it.
 const HOSTILE: &str = "<script>alert(1)</script>'\"\u{202e}&\\";
@@ -338,4 +339,57 @@ async fn held_removals_go_ahead_once_somebody_says_how_many_they_are() {
     assert!(blocked("ada@example.com").await && blocked("rita@example.com").await);
     assert!(!blocked("otto@example.com").await);
     assert!(glass.get("/console/held").await.says("No removal is held"));
+}
+
+#[tokio::test]
+async fn columns_of_any_type_take_what_a_form_says() {
+    let database = Database::empty().await;
+    let mut client = database.client().await;
+    let table = "create type rank as enum ('Admin', 'Reader', 'Artist');
+        create table users (id serial primary key, auth0_user_id varchar(255) unique, email varchar(255) unique not null,
+            name varchar(255), role rank not null default 'Artist', blocked boolean not null default false)";
+    client.batch_execute(table).await.expect("a table");
+    roster::db::migrate::migrate(&mut client, false)
+        .await
+        .expect("a migration");
+    let world = World::installed(database, |_| {}).await;
+    world.enforce().await;
+    let site = Site::of(world, Database::pool).await;
+    let (mut ada, _) = site.log_in("ada@example.com").await;
+    let form = [
+        ("email", "otto@example.com"),
+        ("name", "Otto"),
+        ("role", "Reader"),
+    ];
+    let changed = ada
+        .post("/console/user/3", "/console/user/3/edit", &form)
+        .await;
+    assert_eq!(changed.status, 303, "{}", changed.body);
+    let role = "select role::text from users where id = 3";
+    assert_eq!(site.one(role).await, "Reader");
+    let bulk = [
+        ("key", "3"),
+        ("do", "role"),
+        ("role", "Artist"),
+        ("number", "1"),
+    ];
+    let done = ada
+        .post("/console/users", "/console/users/bulk", &bulk)
+        .await;
+    assert_eq!(done.status, 303, "{}", done.body);
+    assert_eq!(site.one(role).await, "Artist");
+    let wrong = [
+        ("email", "otto@example.com"),
+        ("name", "Otto"),
+        ("role", "Nothing"),
+    ];
+    let refused = ada
+        .post("/console/user/3", "/console/user/3/edit", &wrong)
+        .await;
+    assert_eq!(
+        (refused.status, refused.says("invalid input value for enum")),
+        (422, true),
+        "{}",
+        refused.body
+    );
 }
