@@ -44,6 +44,7 @@ mod rights;
 mod silence;
 mod stopping;
 mod storm;
+mod surface;
 mod tls;
 mod turns;
 mod unwatched;
