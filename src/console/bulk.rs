@@ -11,7 +11,7 @@ use super::{
 };
 use crate::db::console::{
     Filter,
-    bulk::{self, Bulk, Outcome, Which},
+    bulk::{self, Bulk, Meant, Outcome, Which},
 };
 
 /// Addresses that are shown before it is done.
@@ -157,11 +157,11 @@ pub(super) async fn act(
 }
 
 /// How `roster` does it, for so few that one would type them; edits are SQL.
-fn line(bulk: &Bulk, users: &[(String, Option<String>)]) -> Vec<String> {
-    if !matches!(bulk, Bulk::Sync) || users.len() > MOST {
+fn line(bulk: &Bulk, number: usize, some: &[(String, Option<String>)]) -> Vec<String> {
+    if !matches!(bulk, Bulk::Sync) || number > some.len() {
         return Vec::new();
     }
-    let whom = users.iter().map(|(key, _)| key.as_str());
+    let whom = some.iter().map(|(key, _)| key.as_str());
     vec![format!("roster sync {}", operands(whom))]
 }
 
@@ -177,13 +177,16 @@ async fn confirm(
     status: StatusCode,
     refused: Option<&str>,
 ) -> Result<Response<String>, Failure> {
-    let (users, statement) = bulk::meant(&console.pool, &asked.which, &asked.bulk).await?;
-    let number = users.len();
+    let Meant {
+        number,
+        some,
+        statement,
+    } = bulk::meant(&console.pool, &asked.which, &asked.bulk, MOST).await?;
     let body = html! {
         @if let Some(why) = refused { p.notice.bad role="alert" { "Nothing was done: " (why) } }
         p.lead { (asked.words) ": " strong { (number) " users" } "." }
-        ul { @for (key, email) in users.iter().take(MOST) { li { a href=(user_path(key)) { bdi { (email.as_deref().unwrap_or(key)) } } } } }
-        @if number > MOST { p { "And " (number - MOST) " more." } }
+        ul { @for (key, email) in &some { li { a href=(user_path(key)) { bdi { (email.as_deref().unwrap_or(key)) } } } } }
+        @if number > some.len() { p { "And " (number - some.len()) " more." } }
         form method="post" action="/console/users/bulk" {
             (visit.csrf())
             @for (name, value) in &request.form {
@@ -193,7 +196,7 @@ async fn confirm(
             button.danger { (asked.words) }
         }
         p { a href=(list(request)) { "Back to the list" } }
-        (sql(statement.as_slice(), &line(&asked.bulk, &users)))
+        (sql(statement.as_slice(), &line(&asked.bulk, number, &some)))
     };
     Ok(framed(visit, status, "Many users", &body))
 }

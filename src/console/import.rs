@@ -9,7 +9,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago_of, framed, next_page, operands, refusal, see_other, sql, state},
+    page::{Failure, ago_of, framed, next_page, operands, refusal, see_other, sql, state, users},
     upload,
     visit::Visit,
 };
@@ -347,7 +347,7 @@ fn follows(one: &Value, overall: &Value) -> Markup {
                 _ if overall["unfolded"] != 0 => "It waits to be taken over by a reactor.",
                 Some(0) => "Nobody is on the way to Auth0 any more.",
                 Some(pending) => {
-                    (pending) " users, these and others, are on their way to Auth0"
+                    (users(pending)) ", these and others, still on the way to Auth0"
                     @if let Some(eta) = overall["eta"].as_str() { ", for about " (eta) }
                     ". "
                 }

@@ -6,7 +6,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago_of, framed, refusal, see_other, sql, sql_of},
+    page::{Failure, ago_of, framed, refusal, see_other, sql, sql_of, users},
     visit::Visit,
 };
 use crate::db::{
@@ -127,8 +127,10 @@ fn number(status: &Value, name: &str) -> i64 {
 
 /// What somebody wants to know who looks for a second.
 fn sentence(status: &Value) -> Markup {
-    let [pending, failing, parked, disputed, held, drift] =
-        ["pending", "failing", "parked", "disputed", "held", "drift"].map(|n| number(status, n));
+    let [unfolded, pending, failing, parked, disputed, held, drift] = [
+        "unfolded", "pending", "failing", "parked", "disputed", "held", "drift",
+    ]
+    .map(|n| number(status, n));
     let counted = [
         (failing, "failing"),
         (parked, "parked"),
@@ -145,13 +147,15 @@ fn sentence(status: &Value) -> Markup {
         @if number(status, "reactors") == 0 {
             "No reactor is running: nothing reaches Auth0 until " code { "roster run" } " does."
         } @else if paused {
-            "Paused: nothing is sent to Auth0, and " (pending) " users wait."
+            "Paused: nothing is sent to Auth0; " (users(pending)) " to be looked at."
         } @else if mode == "observe" {
             "Roster only observes: it writes nothing to Auth0 until somebody chooses a mode with " code { "roster mode enforce" } "."
         } @else if failing + parked + disputed + held > 0 {
             "Not in sync: " (amiss.join(", ")) "."
+        } @else if unfolded > 0 {
+            "Catching up: what was just changed is not taken over by a reactor yet."
         } @else if pending > 0 {
-            "Catching up: " (pending) " users are on their way to Auth0"
+            "Catching up: " (users(pending)) " still on the way to Auth0"
             @if let Some(since) = ago_of(&status["oldest_pending_since"]) { ", the oldest since " (since) }
             "."
         } @else if drift > 0 {

@@ -378,6 +378,14 @@ pub(super) fn address(path: &str, pairs: &[(&str, &str)]) -> String {
     }
 }
 
+/// How many, in words.
+pub(super) fn users(number: i64) -> String {
+    match number {
+        1 => "one user".to_owned(),
+        more => format!("{more} users"),
+    }
+}
+
 /// To where a list goes on.
 pub(super) fn next_page(to: &str) -> Markup {
     html! { p { a.button rel="next" href=(to) { "Next page" } } }

@@ -6,7 +6,7 @@ use warp::http::{Response, StatusCode};
 
 use super::{
     Console, Request,
-    page::{Failure, ago_of, framed, see_other, shell_word, sql, user_path},
+    page::{Failure, ago_of, framed, see_other, shell_word, sql, user_path, users},
     visit::Visit,
 };
 use crate::db::{
@@ -74,13 +74,6 @@ fn code(problem: &Value) -> &str {
 
 fn is_retried(problem: &Value) -> bool {
     RETRIED.contains(&word(problem, "problem"))
-}
-
-fn users(number: i64) -> String {
-    match number {
-        1 => "one user".to_owned(),
-        more => format!("{more} users"),
-    }
 }
 
 fn one(visit: &Visit, problem: &Value) -> Markup {

@@ -8,6 +8,7 @@ mod edits;
 mod entry;
 mod import;
 mod live;
+mod overview;
 mod presses;
 mod problems;
 mod roles;

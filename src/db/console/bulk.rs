@@ -3,6 +3,8 @@
 //! Promises, beyond those of [`super::edit`]: it is made on as many users as its author has typed, or on none; one statement does it, so
 //! that it is one row of `roster.changes`, and a removal of too many is held as one of psql's would be.
 
+use tokio_postgres::Client;
+
 use super::{
     Filter,
     edit::{self, Author, NO_COLUMN, NO_KEY, NO_TABLE, Table, begin},
@@ -71,11 +73,21 @@ impl Which {
         }
     }
 
-    /// Those that are meant, in the order of their keys.
-    fn users(&self) -> Statement {
+    /// How many are meant.
+    async fn count(&self, client: &Client) -> Result<usize, DbError> {
+        let (condition, values) = self.condition();
+        let sql = format!("select count(*) from roster.desired_users d where {condition}");
+        let counted = Statement::new(sql, values.iter().map(Option::as_deref));
+        let rows = counted.rows(client).await?;
+        let number = rows.first().map_or(0, |row| row.get::<_, i64>(0));
+        Ok(usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    /// The first of them by their keys, at most so many.
+    fn some(&self, most: usize) -> Statement {
         let (condition, values) = self.condition();
         let sql = format!(
-            "select d.user_key, d.email from roster.desired_users d where {condition} order by d.user_key collate \"C\""
+            "select d.user_key, d.email from roster.desired_users d where {condition} order by d.user_key collate \"C\" limit {most}"
         );
         Statement::new(sql, values.iter().map(Option::as_deref))
     }
@@ -105,21 +117,29 @@ impl Which {
     }
 }
 
-/// Who is meant (key and address), and the statement that would do it.
+/// Who is meant.
+#[derive(Debug)]
+pub struct Meant {
+    pub number: usize,
+    /// Key and address of the first ones.
+    pub some: Vec<(String, Option<String>)>,
+    /// What would do it; none where nothing can.
+    pub statement: Option<Statement>,
+}
+
+/// How many are meant, and at most `most` of them.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn meant(
-    pool: &Pool,
-    which: &Which,
-    bulk: &Bulk,
-) -> Result<(Vec<(String, Option<String>)>, Option<Statement>), DbError> {
+pub async fn meant(pool: &Pool, which: &Which, bulk: &Bulk, most: usize) -> Result<Meant, DbError> {
     pool.transaction(QUICK, async |tx| {
-        let rows = which.users().rows(tx.client()).await?;
-        let users = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let rows = which.some(most).rows(tx.client()).await?;
         let table = Table::read(tx).await?;
-        let statement = table.and_then(|table| which.statement(bulk, &table).ok());
-        Ok((users, statement))
+        Ok(Meant {
+            number: which.count(tx.client()).await?,
+            some: rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            statement: table.and_then(|table| which.statement(bulk, &table).ok()),
+        })
     })
     .await
 }
@@ -144,7 +164,7 @@ pub async fn apply(
             Ok(statement) => statement,
             Err(why) => return Ok(Outcome::Unable(why)),
         };
-        let meant = which.users().rows(tx.client()).await?.len();
+        let meant = which.count(tx.client()).await?;
         if meant != number {
             return Ok(Outcome::Number(meant));
         }

@@ -66,7 +66,7 @@ async fn a_file_is_uploaded_looked_at_line_by_line_written_and_followed_to_auth0
     ada.sees("It waits to be taken over by a reactor.").await;
     ada.run("window.isSame = true").await;
     site.world.fold().await;
-    ada.sees("2 users, these and others, are on their way to Auth0")
+    ada.sees("2 users, these and others, still on the way to Auth0")
         .await;
     site.world.settle().await;
     ada.sees("Nobody is on the way to Auth0 any more.").await;
