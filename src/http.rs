@@ -31,7 +31,7 @@ use warp::{Filter, filters::BoxedFilter};
 use crate::progress::{self, Part, Progress};
 
 pub use self::{
-    body::{BodyError, MAX_BODY, body, read_within},
+    body::{BodyError, MAX_BODY, Unread, body, read_within},
     tls::{Tls, TlsError},
 };
 

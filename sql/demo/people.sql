@@ -5,9 +5,9 @@ insert into roles (name, description) values
     ('Admin', 'May do everything');
 
 insert into role_permissions (role, permission) values
-    ('Artist', 'songs:read'), ('Artist', 'songs:write'),
-    ('Manager', 'songs:read'), ('Manager', 'songs:publish'),
-    ('Admin', 'songs:read'), ('Admin', 'songs:write'), ('Admin', 'songs:publish'), ('Admin', 'users:manage'),
+    ('Artist', 'read:songs'), ('Artist', 'write:songs'),
+    ('Manager', 'read:songs'), ('Manager', 'publish:songs'),
+    ('Admin', 'read:songs'), ('Admin', 'write:songs'), ('Admin', 'publish:songs'), ('Admin', 'edit:songs'), ('Admin', 'manage:users'),
     ('Admin', 'roster:read'), ('Admin', 'roster:write'), ('Admin', 'roster:operate');
 
 insert into users (email, name, role, blocked) values
@@ -20,4 +20,4 @@ insert into users (email, name, role, blocked) values
 
 -- One person may do more than the role says.
 insert into user_permissions (user_id, permission)
-select id, 'songs:publish' from users where email = 'chloe@example.com';
+select id, 'publish:songs' from users where email = 'chloe@example.com';

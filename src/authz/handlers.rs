@@ -12,6 +12,7 @@ mod required;
 
 use std::{convert::Infallible, sync::Arc};
 
+use serde::de::DeserializeOwned;
 use warp::{
     Filter, Rejection, Reply,
     filters::BoxedFilter,
@@ -21,6 +22,14 @@ use warp::{
 use self::{authzen::discovery, forward::Door};
 use super::{Authz, endpoint::Endpoint, rejection::Refusal, trail::new_id};
 use crate::http::{MAX_BODY, body, first_of};
+
+/// A body that is one JSON object; none if it is not. serde would take a list for a struct, by position.
+fn object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    begins
+        .filter(|byte| **byte == b'{')
+        .and_then(|_| serde_json::from_slice(body).ok())
+}
 
 /// Every endpoint, and an answer for everything else.
 pub fn routes(

@@ -30,10 +30,12 @@ pub(crate) mod person;
 mod problem;
 mod rejection;
 mod revision;
+mod seldom;
 #[cfg(test)]
 mod testing;
 pub mod token;
 mod trail;
+mod unique;
 mod verified;
 
 use std::{
@@ -57,6 +59,7 @@ use self::{
     jwks::{Jwks, JwksError},
     metrics::Counts,
     rejection::Refusal,
+    seldom::Seldom,
     token::Claims,
     trail::Trail,
     verified::{Digest, Verified},
@@ -185,6 +188,7 @@ pub struct Authz {
     counts: Counts,
     log: Option<DecisionLog>,
     is_leaving: AtomicBool,
+    faults_told: Seldom,
     /// Of the whole process, for `/metrics`.
     metrics: telemetry::Metrics,
 }
@@ -233,6 +237,7 @@ impl Authz {
         Ok(Arc::new(Self {
             log,
             is_leaving: AtomicBool::new(false),
+            faults_told: Seldom::default(),
             settings,
             keys,
             verified: Verified::new(),
@@ -271,9 +276,14 @@ impl Authz {
         self.directory.standing()
     }
 
-    /// From now on `/readyz` says that nobody should ask: the server is about to stop, and still answers.
+    /// From now on `/readyz` says that nobody should ask, and each answer ends its connection: the server is about to stop, and still
+    /// answers.
     pub fn leave(&self) {
         self.is_leaving.store(true, Relaxed);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Relaxed)
     }
 
     /// Waits until the decisions so far are in their log, for two seconds at most.

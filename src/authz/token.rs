@@ -14,13 +14,9 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
 use serde_json::{Map, Value};
 
-use super::Settings;
+use super::{Settings, unique::Unique};
 use crate::user::Auth0UserId;
 
 /// Bytes of a token that are looked at. Auth0's are about 1 KB; custom claims may swell them.
@@ -378,36 +374,9 @@ fn audiences(value: Option<&Value>) -> Result<Vec<&str>, TokenError> {
 fn object(part: &str, wrong: &'static str) -> Result<Map<String, Value>, TokenError> {
     let wrong = TokenError::Malformed(wrong);
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| wrong)?;
-    let UniqueNames(object) = serde_json::from_slice(&bytes).map_err(|_| wrong)?;
-    Ok(object)
-}
-
-/// A JSON object whose member names are unique at the top level: two readers of a doubled name could see two tokens.
-struct UniqueNames(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for UniqueNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = UniqueNames;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object with unique names")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueNames, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a name is doubled"));
-                    }
-                }
-                Ok(UniqueNames(members))
-            }
-        }
-
-        deserializer.deserialize_map(Members)
+    match serde_json::from_slice(&bytes) {
+        Ok(Unique(Some(Value::Object(object)))) => Ok(object),
+        _ => Err(wrong),
     }
 }
 

@@ -248,13 +248,18 @@ impl<'a> Trail<'a> {
             };
         }
         match refusal {
-            Refusal::Directory(error) => tracing::error!(
-                request.id = %Shown(request_id),
-                decision.id = %self.id,
-                endpoint,
-                error = error as &dyn std::error::Error,
-                "a request could not be answered"
-            ),
+            // While the database is away, that is each request.
+            Refusal::Directory(error) => match self.authz.faults_told.tells(Instant::now()) {
+                Some(untold) => tracing::error!(
+                    request.id = %Shown(request_id),
+                    decision.id = %self.id,
+                    endpoint,
+                    error = error as &dyn std::error::Error,
+                    untold,
+                    "a request could not be answered"
+                ),
+                None => refused!(debug),
+            },
             _ if self.authz.log.is_some() => refused!(debug),
             _ => refused!(info),
         }

@@ -16,7 +16,7 @@ use crate::db::{
 };
 
 /// Lines that are shown; all of them are judged at once below.
-const MOST: usize = 500;
+const MOST: usize = 50;
 
 pub(super) async fn show(console: &Console, visit: &Visit) -> Result<Response<String>, Failure> {
     shown(console, visit, StatusCode::OK, None).await

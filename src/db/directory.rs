@@ -186,9 +186,11 @@ pub enum Reached {
     Unknown,
 }
 
-/// `pg_xact_status` raises for a transaction that has not been begun. One that failed counts as reached: it wrote nothing.
+/// `pg_xact_status` raises for a transaction that has not been begun, but for numbers that no transaction ever has, of which it tells
+/// nothing. One that failed counts as reached: it wrote nothing.
 const TRANSACTION_REACHED: &str = "
-select pg_visible_in_snapshot(t.id, pg_current_snapshot()) as reached, pg_xact_status(t.id)
+select pg_visible_in_snapshot(t.id, pg_current_snapshot()) as reached,
+    pg_xact_status(t.id) is null and t.id >= pg_snapshot_xmax(pg_current_snapshot()) as unknown
 from (select $1::text::xid8 as id) t";
 
 /// Reached if no transaction that the snapshot saw ended is still open here. Its last one has been begun here, or else
@@ -199,8 +201,11 @@ select pg_snapshot_xmax(s.then) <= pg_snapshot_xmax(s.now)
             select from pg_snapshot_xip(s.now) x
             where x < pg_snapshot_xmax(s.then) and pg_visible_in_snapshot(x, s.then)
         ) as reached,
-    pg_xact_status((pg_snapshot_xmax(s.then)::text::numeric - 1)::text::xid8)
-from (select $1::text::pg_snapshot as then, pg_current_snapshot() as now) s";
+    pg_xact_status(s.last) is null and s.last >= pg_snapshot_xmax(s.now) as unknown
+from (
+    select t.then, pg_current_snapshot() as now, (pg_snapshot_xmax(t.then)::text::numeric - 1)::text::xid8 as last
+    from (select $1::text::pg_snapshot as then) t
+) s";
 
 /// Asks whether `revision` can be seen now.
 ///
@@ -211,10 +216,13 @@ pub async fn reached(pool: &Pool, revision: &Revision) -> Result<Reached, Direct
         Revision::Transaction(id) => (TRANSACTION_REACHED, id.to_string()),
         Revision::Snapshot(snapshot) => (SNAPSHOT_REACHED, snapshot.clone()),
     };
-    let all = |rows: &[Row]| rows.iter().all(|row| row.get("reached"));
-    match query(pool, sql, &[&text], all).await {
-        Ok(true) => Ok(Reached::Yes),
-        Ok(false) => Ok(Reached::NotYet),
+    let told = |rows: &[Row]| match rows {
+        [row] if row.get("reached") => Reached::Yes,
+        [row] if row.get("unknown") => Reached::Unknown,
+        _ => Reached::NotYet,
+    };
+    match query(pool, sql, &[&text], told).await {
+        Ok(reached) => Ok(reached),
         Err(DirectoryError::Query(error))
             if matches!(
                 error.code(),

@@ -38,11 +38,11 @@ const GUS: Sample = Sample {
 /// The role everybody begins with, and the one they are given; the permissions are those of `sql/demo/people.sql`.
 const ARTIST: Role = Role {
     name: "Artist",
-    permissions: &["songs:read", "songs:write"],
+    permissions: &["read:songs", "write:songs"],
 };
 const MANAGER: Role = Role {
     name: "Manager",
-    permissions: &["songs:publish", "songs:read"],
+    permissions: &["publish:songs", "read:songs"],
 };
 /// The namespace of `config/auth0-action.js`.
 const ROLE_CLAIM: &str = "https://roster.dev/role";

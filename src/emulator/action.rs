@@ -156,11 +156,11 @@ mod tests {
     fn the_shipped_action_copies_role_permissions_and_the_verified_address() {
         let event = json!({"user": {
             "email": "ann@a.test", "email_verified": true,
-            "app_metadata": {"role": "Artist", "permissions": ["songs:read"]},
+            "app_metadata": {"role": "Artist", "permissions": ["read:songs"]},
         }});
         let claims = execute(SHIPPED_ACTION, &event).unwrap();
         let expected = json!({
-            "https://roster.dev/role": "Artist", "https://roster.dev/permissions": ["songs:read"],
+            "https://roster.dev/role": "Artist", "https://roster.dev/permissions": ["read:songs"],
             "https://roster.dev/email": "ann@a.test", "https://roster.dev/email_verified": true,
         });
         assert_eq!(Value::from(claims.access_token), expected);

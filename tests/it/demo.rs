@@ -40,11 +40,11 @@ async fn every_step_of_the_tour_holds() {
     assert!(!told.contains('✗'), "{told}");
     assert_eq!(told.matches('✓').count(), verdict.held as usize, "{told}");
     for seen in [
-        "GET /v1/me: Manager (songs:publish, songs:read); token says Artist",
+        "GET /v1/me: Manager (publish:songs, read:songs); token says Artist",
         "GET /v1/me at once: 403 user_not_provisioned",
         "log-in: refused, user is blocked",
         "log-in by Google: refused, user is blocked",
-        "Artist (songs:read, songs:write), both accounts",
+        "Artist (read:songs, write:songs), both accounts",
     ] {
         assert!(told.contains(seen), "{seen} is not in {told}");
     }

@@ -1,6 +1,9 @@
 //! What the README says is tried: its commands parse, its SQL runs, its keys and codes exist.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    process::{Output, Stdio},
+};
 
 use roster::{cli, config};
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -216,22 +219,29 @@ async fn the_control_face_is_as_the_readme_says() {
     assert!(seen >= 9, "{seen} calls are shown");
 }
 
-/// What a program prints that reads its source from its input.
-async fn printed(program: &mut Command, source: &str, server: &Server, token: &str) -> String {
+/// Runs a program that reads its source from its input.
+async fn run(program: &mut Command, source: &str, server: &Server, token: &str) -> Output {
     let mut child = program
         .env("ROSTER", &server.url)
         .env("TOKEN", token)
         .env("no_proxy", "127.0.0.1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .expect("the program");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(source.as_bytes()).await.expect("a reader");
     drop(stdin);
-    let output = child.wait_with_output().await.expect("an end");
-    assert!(output.status.success(), "{source}");
+    child.wait_with_output().await.expect("an end")
+}
+
+/// What it prints.
+async fn printed(program: &mut Command, source: &str, server: &Server, token: &str) -> String {
+    let output = run(program, source, server, token).await;
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{source}\n{told}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
@@ -295,6 +305,27 @@ async fn the_examples_for_applications_run_as_they_stand() {
     for printed in [node, python].map(|printed| printed.to_lowercase()) {
         assert!(printed.contains("may edit"), "{printed}");
         assert!(printed.contains("decision: true"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn the_examples_for_applications_say_why_nobody_is_let_in() {
+    let server = Server::start().await;
+    let node = packages::node().await.expect("Node");
+    let mut js = Command::new(&node.program);
+    js.args(["--input-type=module", "-"]);
+    let mut python = Command::new("python3");
+    python.arg("-");
+    for (mut program, source) in [
+        (js, blocks("js").remove(0)),
+        (python, blocks("python").remove(0)),
+    ] {
+        let output = run(&mut program, source, &server, "no-token").await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains("nobody is let in: 401"),
+            "{told}"
+        );
     }
 }
 

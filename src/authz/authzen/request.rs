@@ -1,6 +1,6 @@
 //! What is asked and answered, as the standard spells it. Unknown members are ignored.
 //!
-//! A part that is missing or has another form is kept as that ([`Part`]), so that in a batch it spoils the evaluations
+//! A part that is missing, has another form or a name twice is kept as that ([`Part`]), so that in a batch it spoils the evaluations
 //! that use it and no others. What is said of it names the part and never quotes a value.
 
 use std::{borrow::Cow, num::NonZeroU64};
@@ -11,6 +11,8 @@ use serde::{
     de::{DeserializeOwned, Error},
 };
 use serde_json::{Map, Number, Value};
+
+use crate::authz::unique::Unique;
 
 type Properties = Map<String, Value>;
 
@@ -27,9 +29,11 @@ pub(in crate::authz) enum Part<T> {
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Part<T> {
     /// From an object alone: serde would take a list for a struct, by position.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
-            Value::Null => Self::Missing,
-            object @ Value::Object(_) => T::deserialize(object).map_or(Self::Odd, Self::Given),
+        Ok(match Unique::deserialize(deserializer)?.0 {
+            Some(Value::Null) => Self::Missing,
+            Some(object @ Value::Object(_)) => {
+                T::deserialize(object).map_or(Self::Odd, Self::Given)
+            }
             _ => Self::Odd,
         })
     }
@@ -53,9 +57,9 @@ impl<T: JsonSchema> JsonSchema for Part<T> {
 fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Part<Vec<T>>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Null => Part::Missing,
-        list @ Value::Array(_) => Vec::deserialize(list).map_or(Part::Odd, Part::Given),
+    Ok(match Unique::deserialize(deserializer)?.0 {
+        Some(Value::Null) => Part::Missing,
+        Some(list @ Value::Array(_)) => Vec::deserialize(list).map_or(Part::Odd, Part::Given),
         _ => Part::Odd,
     })
 }

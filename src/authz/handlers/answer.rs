@@ -50,6 +50,10 @@ pub(super) async fn answer_as(
     {
         headers.insert(DECISION_ID, id);
     }
+    if trail.authz.is_leaving() {
+        // Who keeps connections learns of it before this one is closed between two of their requests.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

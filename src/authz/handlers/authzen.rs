@@ -7,14 +7,13 @@ mod search;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use warp::http::{HeaderMap, HeaderValue, Method, Response, header};
 
-use super::answer::answer_as;
+use super::{answer::answer_as, object};
 use crate::{
     authz::{Authz, authzen::callers::Right, endpoint::Endpoint, rejection::Refusal, trail::Trail},
-    http::BodyError,
+    http::Unread,
 };
 
 /// What a caller must be allowed to.
@@ -33,7 +32,7 @@ pub(super) async fn ask(
     method: Method,
     headers: HeaderMap,
     query: String,
-    body: Result<Bytes, BodyError>,
+    body: Unread,
 ) -> Response<String> {
     let trail = Trail::begin(&authz, endpoint, &headers);
     answer_as(&trail, line, async {
@@ -44,7 +43,7 @@ pub(super) async fn ask(
             .asker(&headers, &query, right(endpoint), &trail)
             .await?;
         is_json(&headers)?;
-        let body = body?;
+        let body = body.read().await?;
         match endpoint {
             Endpoint::Evaluation => evaluation::one(&trail, &asker, &body).await,
             Endpoint::Evaluations => evaluation::many(&trail, &asker, &body).await,
@@ -84,10 +83,5 @@ fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// The body as what it should be: an object. Its parts are judged by whoever uses them.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    // Lists would do for structs, by position.
-    let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    begins
-        .filter(|byte| **byte == b'{')
-        .and_then(|_| serde_json::from_slice(body).ok())
-        .ok_or(Refusal::Malformed("the body must be one JSON object"))
+    object(body).ok_or(Refusal::Malformed("the body must be one JSON object"))
 }

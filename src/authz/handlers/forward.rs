@@ -18,7 +18,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{
@@ -41,7 +40,7 @@ use crate::{
         trail::Trail,
     },
     db::directory::User,
-    http::BodyError,
+    http::Unread,
     user::UserKey,
 };
 
@@ -158,11 +157,14 @@ pub(super) async fn hasura(
     authz: Arc<Authz>,
     headers: HeaderMap,
     query: String,
-    body: Result<Bytes, BodyError>,
+    body: Unread,
 ) -> Response<String> {
     let client = match method {
         Method::GET => Ok(headers.clone()),
-        Method::POST => hook::client_headers(body),
+        Method::POST => match body.read().await {
+            Ok(body) => hook::client_headers(&body),
+            Err(error) => Err(error.into()),
+        },
         _ => Err(Refusal::MethodNotAllowed),
     };
     let required = Required::read(&query, "require");

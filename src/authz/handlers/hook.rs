@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, fmt};
 
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
@@ -10,7 +9,8 @@ use serde::{
 };
 use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{authz::rejection::Refusal, http::BodyError};
+use super::object;
+use crate::authz::rejection::Refusal;
 
 /// The body of the hook; whatever else is in it is not looked at.
 #[derive(Deserialize, JsonSchema)]
@@ -24,11 +24,11 @@ pub(in crate::authz) struct Hook {
 /// A name that is doubled, in whatever case, is there twice, so that two tokens are seen to be two.
 ///
 /// # Errors
-/// [`Refusal::Body`]; [`Refusal::BadRequest`] for anything but `{"headers": {name: text}}`, whatever else is in it.
-pub(super) fn client_headers(body: Result<Bytes, BodyError>) -> Result<HeaderMap, Refusal> {
+/// [`Refusal::BadRequest`] for anything but `{"headers": {name: text}}`, whatever else is in it.
+pub(super) fn client_headers(body: &[u8]) -> Result<HeaderMap, Refusal> {
     let Hook {
         headers: Pairs(pairs),
-    } = serde_json::from_slice(&body?).map_err(|_| Refusal::BadRequest)?;
+    } = object(body).ok_or(Refusal::BadRequest)?;
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         let name = HeaderName::try_from(name).map_err(|_| Refusal::BadRequest)?;
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_hook_is_read_strictly() {
         let tokens = |body: &'static str| {
-            let headers = client_headers(Ok(Bytes::from_static(body.as_bytes()))).ok()?;
+            let headers = client_headers(body.as_bytes()).ok()?;
             Some(headers.get_all("authorization").iter().count())
         };
         let table = [
@@ -94,6 +94,7 @@ mod tests {
             (r#"{"headers": {"Authorization": ["Bearer x"]}}"#, None),
             (r#"{"headers": {"Authorization": "a\nb"}}"#, None),
             (r#"{"headers": [["Authorization", "Bearer x"]]}"#, None),
+            (r#"[{"Authorization": "Bearer x"}]"#, None),
             (r#"{"request": {}}"#, None),
             ("", None),
         ];

@@ -1,6 +1,6 @@
 //! For whoever runs the server: does it live, should it be asked, what has it done, what can be asked.
 
-use std::sync::{Arc, LazyLock, atomic::Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -95,7 +95,7 @@ pub(super) fn livez() -> Response<String> {
 pub(super) async fn readyz(authz: Arc<Authz>) -> Response<String> {
     let database = directory::ping(&authz.pool).await;
     let (keys, memory) = (authz.keys.health(), authz.standing());
-    let is_leaving = authz.is_leaving.load(Relaxed);
+    let is_leaving = authz.is_leaving();
     let knows = database.is_ok() || memory.is_some_and(|memory| memory.tells_old);
     let (status, word) = if knows && keys.usable && !is_leaving {
         (StatusCode::OK, Ready::Ready)

@@ -7,10 +7,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use roster::{
     authz::{self, Authz},
-    http::{BodyError, Limits, MAX_BODY, body, raise_open_files, serve, warp_service},
+    http::{BodyError, Limits, MAX_BODY, Unread, body, raise_open_files, serve, warp_service},
     telemetry::Metrics,
 };
 use tokio::{
@@ -35,16 +34,17 @@ const HEAD: &str = "Host: roster\r\n";
 
 /// Tells how long the body was.
 fn echo() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
-    let told = |read: Result<Bytes, BodyError>| match read {
+    warp::path!("echo").and(body(MAX_BODY)).then(told)
+}
+
+async fn told(body: Unread) -> impl Reply {
+    let (status, length) = match body.read().await {
         Ok(body) => (StatusCode::OK, body.len()),
         Err(BodyError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, 0),
         Err(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, 0),
         Err(BodyError::Broken) => (StatusCode::BAD_REQUEST, 0),
     };
-    warp::path!("echo").and(body(MAX_BODY)).map(move |read| {
-        let (status, length) = told(read);
-        warp::reply::with_status(length.to_string(), status)
-    })
+    warp::reply::with_status(length.to_string(), status)
 }
 
 /// A server that a test can stop.

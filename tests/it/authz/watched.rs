@@ -353,10 +353,9 @@ async fn a_server_that_is_to_stop_says_so_and_answers_until_it_does() {
         leaving.status == 503 && leaving.body["checks"]["stop"]["ok"] == false
     })
     .await;
-    assert_eq!(
-        get(&at("/v1/me"), &[]).await.refusal(),
-        (401, "token_missing")
-    );
+    let answer = get(&at("/v1/me"), &[]).await;
+    assert_eq!(answer.refusal(), (401, "token_missing"));
+    assert_eq!(answer.headers["connection"], "close");
     assert!(running.await.expect("no panic").is_ok());
     let text = fs::read_to_string(&file).expect("the log");
     assert!(text.contains("token_missing"), "{text}");

@@ -2,6 +2,10 @@
 
 use roster::{authz::DirectoryMode, db::connect::Endpoint};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     EVALUATION, EVALUATIONS, KEY, SEARCH_ACTION, SEARCH_RESOURCE, SEARCH_SUBJECT, about, by_key,
@@ -178,6 +182,33 @@ async fn only_post_asks() {
 }
 
 #[tokio::test]
+async fn a_part_with_a_name_twice_is_no_part_however_deep() {
+    let server = scenario().await;
+    let whole = about("bob", "write", "record-1").to_string();
+    for (part, doubled) in [
+        ("subject", r#""id":"bob","id":"alice""#),
+        ("subject", r#""id":"bob","properties":{"a":{"b":1,"b":2}}"#),
+    ] {
+        let body = whole.replace(r#""id":"bob""#, doubled);
+        assert_ne!(body, whole);
+        let evaluations = format!(r#"{{"evaluations":[{body},{whole}]}}"#);
+        for (path, body) in [(EVALUATION, &body), (EVALUATIONS, &evaluations)] {
+            let answer = server.send(KEY, path, &JSON, body.clone()).await;
+            assert_eq!(answer.status, 400, "{path} {body}");
+            let named = if path == EVALUATION {
+                part
+            } else {
+                "evaluations"
+            };
+            assert!(
+                answer.line().1.contains(&format!("`{named}`")),
+                "{path} {body}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_not_read() {
     let server = scenario().await;
     let filler = "x".repeat(256 * 1024);
@@ -185,6 +216,20 @@ async fn a_body_that_is_too_large_is_not_read() {
         .ask(EVALUATION, json!({ "context": { "filler": filler } }))
         .await;
     assert_eq!(answer.line().0, 413);
+}
+
+#[tokio::test]
+async fn who_shows_no_credentials_is_refused_before_any_of_the_body_is_there() {
+    let server = scenario().await;
+    let address = server.url.strip_prefix("http://").expect("an address");
+    let mut socket = TcpStream::connect(address).await.expect("the server");
+    let request = format!(
+        "POST {EVALUATION} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 200000\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.expect("written");
+    let mut said = String::new();
+    socket.read_to_string(&mut said).await.expect("an answer");
+    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
 }
 
 #[tokio::test]
