@@ -119,6 +119,8 @@ declare
     users text;
     key text;
     named text[];
+    -- What the table calls what users have.
+    called jsonb;
     mine text;
     field record;
     sets text[];
@@ -129,7 +131,9 @@ begin
     select w.relation, w.key_column into users, key from roster.watched w where w.of_users order by w.relation limit 1;
     users := coalesce(users, 'your_users_table');
     key := coalesce(key, 'its_key');
-    named := array(select attname::text from pg_attribute where attrelid = to_regclass(users) and attnum > 0 and not attisdropped);
+    called := '{"email": "email", "name": "name", "role": "role", "blocked": "blocked", "auth0_user_id": "auth0_user_id"}'
+        || coalesce((select s.import_columns from roster.settings s where s.import_into = users), '{}');
+    named := array(select attname::text from pg_attribute where attrelid = roster.oid_of(users) and attnum > 0 and not attisdropped);
     for found in
         select f.* from roster.drift_found f where f.id in (select roster.find_drift(which)) order by f.id
     loop
@@ -142,11 +146,14 @@ begin
             when found.kind = 'missing' then
                 statement := format('delete from %s %s;', users, mine);
                 return next;
+            when found.kind = 'ban made elsewhere' and called ->> 'blocked' <> all (named) then
+                statement := format('-- %s has no column %s: say in it, as roster.desired_users reads it, that user %s is blocked', users, called ->> 'blocked', found.user_key);
+                return next;
             when found.kind = 'ban made elsewhere' then
-                statement := format('update %s set blocked = true %s;', users, mine);
+                statement := format('update %s set %I = true %s;', users, called ->> 'blocked', mine);
                 return next;
             when found.kind = 'blocked mismatch' and found.detail = 'its user is removed' then
-                statement := format('insert into %s (email) values (%L); -- the same person again, with what else the row needs', users, found.email);
+                statement := format('insert into %s (%I) values (%L); -- the same person again, with what else the row needs', users, called ->> 'email', found.email);
                 return next;
             when found.kind = 'linked away' then
                 statement := format('select roster.link(%L, %L);', found.user_key, found.detail);
@@ -173,9 +180,9 @@ begin
                         ('role', found.changes #> '{app_metadata.role,from}'), ('blocked', found.changes #> '{blocked,from}'),
                         ('auth0_user_id', to_jsonb(found.auth0_user_id))
                     ) v (name, value)
-                    where v.value is not null and v.name = any (named || 'email'::text)
+                    where v.value is not null and (v.name = 'email' or called ->> v.name = any (named))
                 loop
-                    given := given || format('%I', field.name);
+                    given := given || format('%I', called ->> field.name);
                     sets := sets || format('%L', field.value #>> '{}');
                 end loop;
                 statement := format('insert into %s (%s) values (%s);', users, array_to_string(given, ', '), array_to_string(sets, ', '));
@@ -186,7 +193,7 @@ begin
             else
                 sets := '{}';
                 for field in
-                    select c.key as name, replace(c.key, 'app_metadata.', '') as column_name, c.value -> 'from' as value, c.value -> 'to' as desired
+                    select c.key as name, coalesce(called ->> replace(c.key, 'app_metadata.', ''), replace(c.key, 'app_metadata.', '')) as column_name, c.value -> 'from' as value, c.value -> 'to' as desired
                     from jsonb_each(found.changes) c order by c.key
                 loop
                     if field.name = 'app_metadata.permissions' and to_regclass('public.user_permissions') is not null then

@@ -182,6 +182,22 @@ $function$;
 
 comment on function roster.judge_held(text, text) is 'What release_held and discard_held share.';
 
+create or replace function roster.check_account_id(id text) returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if id is null or length(id) > 255 or id !~ '^[^|[:space:][:cntrl:]]+\|[^[:cntrl:]]+$' then
+        raise exception using errcode = 'RO011',
+            message = format('%L is no Auth0 user id', left(id, 80)),
+            detail = 'One is a connection''s name and an id, with a bar between them, and has at most 255 characters.',
+            hint = 'select roster.link(''ada@example.com'', ''auth0|…'');';
+    end if;
+end
+$function$;
+
+comment on function roster.check_account_id(text) is 'Refuses what cannot be an Auth0 user id.';
+
 create or replace function roster.link(who text, auth0_user_id text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -191,6 +207,7 @@ declare
     keys text[] := array(select roster.find_users(who));
     holder text;
 begin
+    perform roster.check_account_id(auth0_user_id);
     if cardinality(keys) <> 1 then
         raise exception using errcode = 'RO006',
             message = format('%L means %s users', who, cardinality(keys)),
@@ -283,7 +300,7 @@ as $function$
 begin
     insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state, email, email_verified)
     select follow.auth0_user_id, m.user_key, m.incarnation, 'further', 'linked', follow.email, true
-    from roster.mirror m where m.user_key = follow.user_key
+    from roster.mirror m where m.user_key = follow.user_key and m.disputed is null
     on conflict (auth0_user_id) do nothing;
     if not found then
         return false;
@@ -294,7 +311,7 @@ end
 $function$;
 
 comment on function roster.follow(text, text, text) is
-    'Remembers that a verified e-mail matched a user at log-in, so that this account gets the same role, permissions and block. Used by the authorization server.';
+    'Remembers, unless the user is disputed, that a verified e-mail matched a user at log-in, so that this account gets the same role, permissions and block. Used by the authorization server.';
 
 create or replace function roster.revision() returns text
     language sql volatile

@@ -77,7 +77,7 @@ declare
     unknown text;
     this uuid;
 begin
-    select to_regclass(s.import_into), s.import_columns into into_table, standard from roster.settings s;
+    select roster.oid_of(s.import_into), s.import_columns into into_table, standard from roster.settings s;
     if into_table is null then
         raise exception using errcode = 'RO030',
             message = format('there is no table %s', (select s.import_into from roster.settings s)),
@@ -138,6 +138,16 @@ begin
     if this is null or not exists (select from roster.imports i where i.id = this and i.applied_at is null) then
         this := roster.import_begin(null, (
             select array_agg(c.key) from roster.settings s, jsonb_object_keys(s.import_columns) c (key) where c.key in ('email', 'name', 'role', 'blocked')));
+    end if;
+    if exists (
+        select from roster.settings s, jsonb_each_text(filled) c where c.value <> '' and not s.import_columns ? c.key
+    ) then
+        raise exception using errcode = 'RO031',
+            message = format('a line says %s, for which the table has no column', (
+                select string_agg(format('%s %L', c.key, c.value), ', ') from roster.settings s, jsonb_each_text(filled) c
+                where c.value <> '' and not s.import_columns ? c.key)),
+            detail = format('Known are %s.', (select string_agg(c.key, ', ') from roster.settings s, jsonb_object_keys(s.import_columns) c (key))),
+            hint = format('select roster.import_into(%L, ''{"blocked": "…"}'');', (select s.import_into from roster.settings s));
     end if;
     insert into roster.import_lines (import_id, line, cells)
     select this, 1 + coalesce((select max(l.line) from roster.import_lines l where l.import_id = this), 1),

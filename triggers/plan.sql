@@ -415,7 +415,7 @@ select
         case when p.disputed is not null then p.disputed end,
         p.waits_for,
         p.reason,
-        case when p.next_attempt_at > now() then format('tried again later after %s', p.error_code) end,
+        case when p.next_attempt_at > now() then concat_ws(' after ', 'tried again later', p.error_code) end,
         case when lease.holds then 'a reactor is at it' end,
         case
             when s.paused_at is not null then 'paused: ' || s.pause_reason

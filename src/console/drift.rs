@@ -325,8 +325,8 @@ pub(super) async fn adopt(
     visit.may_write()?;
     visit.may_operate()?;
     let id = number(id)?;
-    let seen = request.field("seen").replace("\r\n", "\n");
-    let adopted = drift::adopt(&console.pool, &visit.author, id, &seen).await;
+    let seen = request.field("seen");
+    let adopted = drift::adopt(&console.pool, &visit.author, id, seen).await;
     let Some((status, why)) = not_done(adopted, "it is not what you saw any more.")? else {
         return Ok(see_other(&address(&[("done", "adopt")])));
     };

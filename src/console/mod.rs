@@ -95,6 +95,11 @@ impl Request {
     fn field(&self, name: &str) -> &str {
         value(&self.form, name)
     }
+
+    fn has_nul(&self) -> bool {
+        let said = self.query.iter().chain(&self.form);
+        self.path.contains("%00") || said.into_iter().any(|(_, value)| value.contains('\0'))
+    }
 }
 
 fn value<'p>(pairs: &'p [(String, String)], name: &str) -> &'p str {
@@ -254,6 +259,8 @@ impl Console {
             Err(failure) => return failure.after(None, &request.form),
         };
         let answered = match reads {
+            // PostgreSQL has no text with it.
+            _ if request.has_nul() => Err(Failure::NotFound),
             true => self.show(&visit, request).await,
             false => self.act(&visit, request).await,
         };

@@ -87,6 +87,10 @@ pub(super) async fn act(
     };
     if let Some((press, done)) = pressed {
         visit.may_operate()?;
+        // Whose account it is decides who may come in as whom.
+        if matches!(press, Press::Link { .. } | Press::Unlink(_)) {
+            visit.may_write()?;
+        }
         let said = press::press(&console.pool, &visit.author, &press).await;
         let outcome = said.map(|_| Outcome::Done(key.to_owned()));
         return ended(console, visit, request, key, outcome, done).await;

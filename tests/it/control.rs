@@ -417,3 +417,32 @@ async fn a_revision_is_the_transaction_that_the_change_tells_of() {
         revision
     );
 }
+
+#[tokio::test]
+async fn a_log_in_does_not_settle_what_a_person_has_to() {
+    let sql = two_people().await;
+    sql.run("select roster.unlink('auth0|1')").await;
+    assert_eq!(
+        sql.row("select roster.follow('1', 'auth0|1', 'ada@example.test')")
+            .await,
+        "f"
+    );
+    sql.run("select roster.fold()").await;
+    assert_eq!(sql.plan().await, ["1 look disputed"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_auth0_id_is_linked_to_nobody() {
+    let sql = two_people().await;
+    for id in [
+        "''",
+        "'not an id/../x'",
+        "'auth0|'",
+        "'|1'",
+        "'auth0|' || repeat('x', 300)",
+        "null",
+    ] {
+        let told = refused(&sql, &format!("select roster.link('1', {id})")).await;
+        assert!(told.starts_with("RO011 "), "{told}");
+    }
+}

@@ -380,3 +380,17 @@ async fn the_readmes_statements_import_a_file_in_psql() {
         "bob@example.comEditor cleo@example.comArtist dan@example.comArtist"
     );
 }
+
+#[tokio::test]
+async fn what_the_table_has_no_column_for_is_refused_and_not_left_out() {
+    let sql = three().await;
+    sql.run("update roster.settings set import_columns = import_columns - 'blocked'")
+        .await;
+    let line = "insert into roster.import values ('eve@example.com', 'Eve', null, 'true')";
+    let refusal = sql.refusal(line).await;
+    assert_eq!(refusal.code().code(), "RO031");
+    assert!(refusal.message().contains("blocked 'true'"), "{refusal}");
+    sql.run("insert into roster.import values ('eve@example.com', 'Eve', null, null); select roster.import_apply()")
+        .await;
+    assert_eq!(sql.row("select count(*) from users").await, "4");
+}

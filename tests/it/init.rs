@@ -1,9 +1,13 @@
 //! `roster init`: users tables that nobody here designed are looked at, mapped, adopted, and mirrored.
 
-use roster::db::adopt::{self, Proposal, Unclear};
+use roster::db::{
+    adopt::{self, Proposal, Unclear},
+    directory::Feed,
+};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+use crate::rights::{log_in, log_out};
 use crate::support::{
     Database,
     process::{output, roster},
@@ -270,4 +274,49 @@ async fn what_cannot_be_guessed_is_asked_for() {
     let (code, _, error) = init(&database, &["staff", "--apply"]).await;
     assert_eq!(code, 4, "{error}");
     assert!(error.contains("mapped already"), "{error}");
+}
+
+#[tokio::test]
+async fn a_users_table_in_a_schema_of_its_own_needs_no_right_on_that_schema() {
+    let world = adopted(PEOPLE, "hr.people").await;
+    for role in ["roster_reader", "roster_server", "roster_reactor"] {
+        let (name, endpoint) = log_in(&world, role).await;
+        let session = endpoint.session().await.expect("a session");
+        for view in ["capture_off", "status", "problems"] {
+            if role == "roster_server" && view != "capture_off" {
+                continue;
+            }
+            let query = format!("select * from roster.{view}");
+            let read = session.batch_execute(&query).await;
+            assert!(read.is_ok(), "{role}: {query}: {read:?}");
+        }
+        if role == "roster_server" {
+            let feed = Feed::connect(&endpoint)
+                .await
+                .expect("a session that looks");
+            let then = feed.begin().await.expect("a snapshot");
+            assert!(feed.look(&then).await.is_ok());
+            assert_eq!(feed.blind().await.expect("an answer"), Vec::<String>::new());
+        }
+        drop(session);
+        log_out(&world, &name).await;
+    }
+    world
+        .run(
+            "insert into roster.audits (state, finished_at) values ('finished', now());
+             insert into roster.drift_found (audit, kind, user_key, email, changes)
+             select max(a.id), k.kind, d.user_key, d.email, '{\"email\": {\"from\": \"new@example.test\", \"to\": \"old\"}}'
+             from roster.audits a, roster.desired_users d, (values ('changed'), ('ban made elsewhere')) k (kind)
+             where d.email ilike 'ada@%' group by k.kind, d.user_key, d.email",
+        )
+        .await;
+    let adopted = world
+        .texts("select statement from roster.adopt_drift('all') order by statement")
+        .await
+        .join("\n");
+    assert!(
+        adopted.contains("update hr.people set mail = 'new@example.test' where uid =")
+            && adopted.contains("-- hr.people has no column blocked"),
+        "{adopted}"
+    );
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::world::{World, eventually};
 
 /// A log-in of its own that is granted one of Roster's roles.
-async fn log_in(world: &World, role: &str) -> (String, Endpoint) {
+pub(crate) async fn log_in(world: &World, role: &str) -> (String, Endpoint) {
     let name = format!("{role}_of_{}", world.database.name());
     world
         .run(&format!("create role {name} login; grant {role} to {name}"))
@@ -36,7 +36,7 @@ async fn log_in(world: &World, role: &str) -> (String, Endpoint) {
 }
 
 /// Once its sessions have ended, and their temporary tables with them.
-async fn log_out(world: &World, name: &str) {
+pub(crate) async fn log_out(world: &World, name: &str) {
     let drop = format!("drop role {name}");
     eventually(&drop, async || world.sql.batch_execute(&drop).await.is_ok()).await;
 }

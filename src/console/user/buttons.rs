@@ -49,27 +49,29 @@ pub(super) fn auth0(visit: &Visit, user: &Whole, key: &str) -> Markup {
             @let staged = user.invitations.first().is_some_and(|mail| mail["state"] == "staged");
             (button(visit, key, "invite", None, if staged { "Send the invitation" } else { "Invite again" }, ""))
         }
-        details open[is_disputed] {
-            summary { @if is_disputed { "Settle the dispute" } @else { "Link another account" } }
-            @if is_disputed {
-                p { "Roster does not know which account in Auth0 is this user's, and touches none until you say which." }
-            }
-            form method="post" action={ (user_path(key)) "/link" } {
-                (visit.csrf())
-                label { "Auth0 id of this user's account" input type="text" name="account" required maxlength="255" placeholder="auth0|…" autocomplete="off"; }
-                button { "Link" }
-            }
-            @for account in &user.accounts {
-                form method="post" action={ (user_path(key)) "/unlink" } {
+        @if visit.writes() {
+            details open[is_disputed] {
+                summary { @if is_disputed { "Settle the dispute" } @else { "Link another account" } }
+                @if is_disputed {
+                    p { "Roster does not know which account in Auth0 is this user's, and touches none until you say which." }
+                }
+                form method="post" action={ (user_path(key)) "/link" } {
                     (visit.csrf())
-                    input type="hidden" name="account" value=(account.auth0_user_id);
-                    p {
-                        button.danger { "Unlink" } " " code { (account.auth0_user_id) }
-                        ": it is nobody's then, and stays as it is."
+                    label { "Auth0 id of this user's account" input type="text" name="account" required maxlength="255" placeholder="auth0|…" autocomplete="off"; }
+                    button { "Link" }
+                }
+                @for account in &user.accounts {
+                    form method="post" action={ (user_path(key)) "/unlink" } {
+                        (visit.csrf())
+                        input type="hidden" name="account" value=(account.auth0_user_id);
+                        p {
+                            button.danger { "Unlink" } " " code { (account.auth0_user_id) }
+                            ": it is nobody's then, and stays as it is."
+                        }
                     }
                 }
             }
-        }
+        } @else if is_disputed { p.note { "To settle the dispute takes roster:write too." } }
     }
 }
 

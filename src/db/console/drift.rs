@@ -218,15 +218,21 @@ pub async fn adopt(pool: &Pool, author: &Author, id: i64, seen: &str) -> Result<
         };
         let key = adoption.finding["user_key"].as_str().unwrap_or_default();
         let before = desired(tx.client(), key).await?;
-        if adoption.text() != seen {
+        if lines_of(&adoption.text()) != lines_of(seen) {
             return Ok(Outcome::Changed(before));
         }
         if !adoption.is_possible() {
             return Ok(Outcome::Unable("there is nothing to run"));
         }
         tx.batch_execute("savepoint untouched").await?;
+        let mut touched = 0;
         for statement in adoption.to_run() {
-            tx.batch_execute(statement).await?;
+            touched += tx.execute(statement, &[]).await?;
+        }
+        if touched == 0 {
+            return Ok(Outcome::Unable(
+                "no row says it: what Auth0 lacks, or has, is given by the role. Change that, or revert.",
+            ));
         }
         if let Some(before) = &before {
             let after = desired(tx.client(), key).await?;
@@ -241,6 +247,11 @@ pub async fn adopt(pool: &Pool, author: &Author, id: i64, seen: &str) -> Result<
         Ok(Outcome::Done(key.to_owned()))
     })
     .await
+}
+
+/// With ends of lines as one character each, whichever a browser makes of them.
+fn lines_of(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// What one would type to judge a finding.

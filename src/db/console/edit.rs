@@ -17,7 +17,8 @@ use crate::db::{
     statement::Statement,
 };
 
-/// The right to change users, which the console's last bearer keeps.
+/// The right to see users, and the one to change them: the console's last bearer of both keeps them.
+pub const READ: &str = "roster:read";
 pub const WRITE: &str = "roster:write";
 /// How long an edit waits for whoever holds the row.
 pub(super) const PATIENCE: &str = "set local lock_timeout = '3s'";
@@ -80,7 +81,7 @@ const TABLE: &str = "
 select s.import_into, quote_ident(w.key_column) as key, quote_ident(s.import_columns ->> 'email') as email,
     quote_ident(s.import_columns ->> 'name') as person, quote_ident(s.import_columns ->> 'role') as role,
     quote_ident(s.import_columns ->> 'blocked') as blocked
-from roster.settings s left join roster.watched w on to_regclass(w.relation) = to_regclass(s.import_into) and w.of_users";
+from roster.settings s left join roster.watched w on w.relation = s.import_into and w.of_users";
 
 pub(super) const NO_KEY: &str =
     "the table of users is not watched with a key: select roster.watch(…, key => …)";

@@ -7,10 +7,12 @@ use deadpool_postgres::Transaction;
 
 use super::{
     Desired, desired,
-    edit::{Author, Outcome, WRITE},
+    edit::{Author, Outcome, READ, WRITE},
 };
 use crate::db::DbError;
 
+/// What it takes to change users at the console.
+const RIGHTS: [&str; 2] = [READ, WRITE];
 /// How the console's rights begin.
 const OURS: &str = "roster:";
 
@@ -69,7 +71,8 @@ pub(super) async fn refused(
     {
         return Ok(Some(Outcome::Yourself));
     }
-    if has(before, WRITE) && !keeps(WRITE) {
+    let writes = |user: &Desired| RIGHTS.iter().all(|right| has(user, right));
+    if writes(before) && !after.is_some_and(writes) {
         return Ok((!somebody_writes(tx).await?).then_some(Outcome::LastAdmin));
     }
     Ok(None)
@@ -77,6 +80,6 @@ pub(super) async fn refused(
 
 /// Whether anybody may change users.
 async fn somebody_writes(tx: &Transaction<'_>) -> Result<bool, DbError> {
-    let query = "select exists (select from roster.desired_users where permissions @> array[$1::text] and blocked is not true)";
-    Ok(tx.query_one(query, &[&WRITE]).await?.get(0))
+    let query = "select exists (select from roster.desired_users where permissions @> $1::text[] and blocked is not true)";
+    Ok(tx.query_one(query, &[&RIGHTS.as_slice()]).await?.get(0))
 }

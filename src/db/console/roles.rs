@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use crate::db::{
     DbError,
     console::{
-        edit::{Author, Outcome, WRITE, begin},
+        edit::{Author, Outcome, READ, WRITE, begin},
         guard::Before,
         has_table,
     },
@@ -184,7 +184,7 @@ pub async fn save(pool: &Pool, author: &Author, changes: &[Change]) -> Result<Ou
         .await?;
         let takes_write = changes
             .iter()
-            .any(|change| !change.given && change.permission == WRITE);
+            .any(|change| !change.given && [READ, WRITE].contains(&change.permission.as_str()));
         let before = Before::of(tx, author, takes_write).await?;
         let mut written = 0;
         for statement in [taking(changes), giving(changes)].iter().flatten() {

@@ -31,18 +31,18 @@ from roster.capture_off o
 union all
 select distinct format('%s is read and not watched', r.oid::regclass)
 from reads r
-where not exists (select from roster.watched w where to_regclass(w.relation) = r.oid)
+where not exists (select from roster.watched w where roster.oid_of(w.relation) = r.oid)
 union all
 select format('column %s of %s is read and not watched', r.attname, r.oid::regclass)
 from reads r
-join roster.watched w on to_regclass(w.relation) = r.oid
+join roster.watched w on roster.oid_of(w.relation) = r.oid
 where r.attname <> all (w.columns)
 union all
 select format('%s is watched statement by statement, which misses what is written to its partitions or by replication', w.relation)
 from roster.watched w
 where w.for_each = 'statement' and (
-    exists (select from pg_catalog.pg_inherits i where i.inhparent = to_regclass(w.relation))
-    or exists (select from pg_catalog.pg_subscription_rel s where s.srrelid = to_regclass(w.relation))
+    exists (select from pg_catalog.pg_inherits i where i.inhparent = roster.oid_of(w.relation))
+    or exists (select from pg_catalog.pg_subscription_rel s where s.srrelid = roster.oid_of(w.relation))
 )
 union all
 select format('the view calls %s, which need not say the same tomorrow', c.oid::regprocedure)

@@ -18,5 +18,5 @@ select md5(concat(
     (select string_agg(concat(w.relation, ':', w.xmin, ':', c.oid, ':', (
         select string_agg(concat(t.oid, ':', t.xmin), ',' order by t.oid) from pg_catalog.pg_trigger t where t.tgrelid = c.oid
     )), ',' order by w.relation)
-    from roster.watched w left join pg_catalog.pg_class c on c.oid = to_regclass(w.relation))
+    from roster.watched w left join pg_catalog.pg_class c on c.oid = roster.oid_of(w.relation))
 ))

@@ -222,3 +222,63 @@ async fn nobody_blocks_themselves_by_adopting_a_ban() {
         "false"
     );
 }
+
+#[tokio::test]
+async fn a_text_of_several_lines_is_adopted_whatever_a_browser_makes_of_their_ends() {
+    let site = Site::new().await;
+    let renamed = Patch {
+        name: Some(Some("Some\r\nbody".into())),
+        ..Patch::default()
+    };
+    let tenant = &site.world.tenant;
+    tenant.somebody_patches("otto@example.com", renamed).await;
+    let a_while = serde_json::json!({"advance_seconds": 10});
+    tenant.control("clock", a_while).await;
+    let done = audit(&site).run(&(), &CancellationToken::new()).await;
+    assert_eq!(done.expect("an audit").open, 1);
+    let (mut ada, _) = site.log_in("ada@example.com").await;
+    let id = site.one("select id::text from roster.drift").await;
+    let seen = format!("select string_agg(statement, chr(10)) from roster.adopt_drift('#{id}')");
+    let seen = site
+        .one(&seen)
+        .await
+        .replace("\r\n", "\n")
+        .replace('\n', "\r\n");
+    let path = format!("/console/drift/{id}");
+    let adopted = ada.post(&path, &path, &[("seen", &seen)]).await;
+    assert_eq!(adopted.status, 303, "{}", adopted.body);
+    assert_eq!(
+        site.one("select name from users where id = 3").await,
+        "Some\r\nbody"
+    );
+}
+
+#[tokio::test]
+async fn what_no_row_says_is_not_said_to_be_adopted() {
+    let site = Site::new().await;
+    site.world
+        .run(
+            "insert into role_permissions values ('Artist', 'read:songs');
+             insert into roster.audits (state, finished_at) values ('finished', now());
+             insert into roster.drift_found (audit, kind, user_key, changes)
+             select max(a.id), 'changed', '3', '{\"app_metadata.permissions\": {\"from\": [], \"to\": [\"read:songs\"]}}'
+             from roster.audits a",
+        )
+        .await;
+    let (mut ada, _) = site.log_in("ada@example.com").await;
+    let id = site.one("select id::text from roster.drift").await;
+    let seen = format!("select statement from roster.adopt_drift('#{id}')");
+    let seen = site.one(&seen).await;
+    let path = format!("/console/drift/{id}");
+    let refused = ada.post(&path, &path, &[("seen", &seen)]).await;
+    assert_eq!(
+        (refused.status, refused.says("given by the role")),
+        (422, true),
+        "{}",
+        refused.body
+    );
+    assert_eq!(
+        site.one("select count(*)::text from roster.drift").await,
+        "1"
+    );
+}

@@ -129,3 +129,55 @@ async fn who_may_only_look_presses_nothing() {
         );
     }
 }
+
+#[tokio::test]
+async fn whose_an_account_is_says_only_who_may_also_change_users() {
+    let site = Site::new().await;
+    site.world
+        .run("insert into role_permissions values ('Operator', 'roster:read'), ('Operator', 'roster:operate');
+              update users set role = 'Operator' where id = 2")
+        .await;
+    site.world.settle().await;
+    let (mut rita, _) = site.log_in("rita@example.com").await;
+    let page = rita.get("/console/user/1").await;
+    assert!(page.says("Sync now") && !page.says("Link another account"));
+    for (action, account) in [("link", "google-oauth2|7"), ("unlink", "auth0|1")] {
+        let path = format!("/console/user/1/{action}");
+        let refused = rita
+            .post("/console/user/1", &path, &[("account", account)])
+            .await;
+        assert_eq!(
+            (refused.status, refused.says("roster:write")),
+            (403, true),
+            "{path}"
+        );
+    }
+    let (mut ada, _) = site.log_in("ada@example.com").await;
+    let odd = [("account", "not an id/../x")];
+    let refused = ada
+        .post("/console/user/3", "/console/user/3/link", &odd)
+        .await;
+    assert_eq!(
+        (refused.status, refused.says("is no Auth0 user id")),
+        (422, true),
+        "{}",
+        refused.body
+    );
+}
+
+#[tokio::test]
+async fn what_no_text_can_hold_is_nowhere() {
+    let site = Site::new().await;
+    let (mut ada, page) = site.log_in("ada@example.com").await;
+    for path in [
+        "/console/users?q=%00",
+        "/console/users?after=%00&after_key=%00",
+        "/console/user/%00",
+        "/console/roles?role_after=%00",
+    ] {
+        assert_eq!(ada.get(path).await.status, 404, "{path}");
+    }
+    let form = [("key", "3\0"), ("do", "block")];
+    let posted = ada.post_from(&page, "/console/users/bulk", &form).await;
+    assert_eq!(posted.status, 404);
+}
