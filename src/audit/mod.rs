@@ -136,7 +136,10 @@ impl Audit {
             () = stop.cancelled() => Err(AuditError::Stopped),
         };
         match audited {
-            Ok(summary) => Ok(summary),
+            Ok(summary) => {
+                book.close().await;
+                Ok(summary)
+            }
             Err(error) => {
                 book.fail(error.code(), &error.detail()).await;
                 Err(error)
