@@ -182,22 +182,6 @@ $function$;
 
 comment on function roster.judge_held(text, text) is 'What release_held and discard_held share.';
 
-create or replace function roster.check_account_id(id text) returns void
-    language plpgsql immutable
-    set search_path = pg_catalog, pg_temp
-as $function$
-begin
-    if id is null or length(id) > 255 or id !~ '^[^|[:space:][:cntrl:]]+\|[^[:cntrl:]]+$' then
-        raise exception using errcode = 'RO011',
-            message = format('%L is no Auth0 user id', left(id, 80)),
-            detail = 'One is a connection''s name and an id, with a bar between them, and has at most 255 characters.',
-            hint = 'select roster.link(''ada@example.com'', ''auth0|…'');';
-    end if;
-end
-$function$;
-
-comment on function roster.check_account_id(text) is 'Refuses what cannot be an Auth0 user id.';
-
 create or replace function roster.link(who text, auth0_user_id text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -207,7 +191,12 @@ declare
     keys text[] := array(select roster.find_users(who));
     holder text;
 begin
-    perform roster.check_account_id(auth0_user_id);
+    if link.auth0_user_id is null or length(link.auth0_user_id) > 255 or link.auth0_user_id !~ '^[^|[:space:][:cntrl:]]+\|[^[:cntrl:]]+$' then
+        raise exception using errcode = 'RO011',
+            message = format('%L is no Auth0 user id', left(link.auth0_user_id, 80)),
+            detail = 'One is a connection''s name and an id, with a bar between them, and has at most 255 characters.',
+            hint = format('select roster.link(%L, ''auth0|…'');', who);
+    end if;
     if cardinality(keys) <> 1 then
         raise exception using errcode = 'RO006',
             message = format('%L means %s users', who, cardinality(keys)),

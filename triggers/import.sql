@@ -134,18 +134,17 @@ as $function$
 declare
     this uuid := roster.this_import();
     filled jsonb := jsonb_strip_nulls(to_jsonb(new));
+    unknown text;
 begin
     if this is null or not exists (select from roster.imports i where i.id = this and i.applied_at is null) then
         this := roster.import_begin(null, (
             select array_agg(c.key) from roster.settings s, jsonb_object_keys(s.import_columns) c (key) where c.key in ('email', 'name', 'role', 'blocked')));
     end if;
-    if exists (
-        select from roster.settings s, jsonb_each_text(filled) c where c.value <> '' and not s.import_columns ? c.key
-    ) then
+    select string_agg(format('%s %L', c.key, c.value), ', ') into unknown
+    from roster.settings s, jsonb_each_text(filled) c where c.value <> '' and not s.import_columns ? c.key;
+    if unknown is not null then
         raise exception using errcode = 'RO031',
-            message = format('a line says %s, for which the table has no column', (
-                select string_agg(format('%s %L', c.key, c.value), ', ') from roster.settings s, jsonb_each_text(filled) c
-                where c.value <> '' and not s.import_columns ? c.key)),
+            message = format('a line says %s, for which the table has no column', unknown),
             detail = format('Known are %s.', (select string_agg(c.key, ', ') from roster.settings s, jsonb_object_keys(s.import_columns) c (key))),
             hint = format('select roster.import_into(%L, ''{"blocked": "…"}'');', (select s.import_into from roster.settings s));
     end if;

@@ -32,16 +32,6 @@ end;
 comment on function roster.time_left(bigint, bigint, double precision, double precision) is
     'How long so many users take, of whom so many were done in so many seconds, when so many calls a second are allowed. Null: nothing tells.';
 
-create or replace function roster.oid_of(relation text) returns oid
-    language sql stable parallel safe
-    set search_path = pg_catalog, pg_temp
-return (
-    select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where array[n.nspname::text, c.relname::text] = parse_ident(relation)
-);
-
-comment on function roster.oid_of(text) is
-    'The table with this name, schema and all; null if there is none. Unlike to_regclass() it asks for no right on the schema.';
-
 create or replace view roster.capture_off as
 select w.relation
 from roster.watched w

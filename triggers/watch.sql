@@ -90,6 +90,16 @@ $function$;
 
 comment on function roster.capture_body(regclass, text, text[], text, boolean, text) is 'What a capture function does for one kind of statement; used by roster.watch().';
 
+create or replace function roster.oid_of(relation text) returns oid
+    language sql stable parallel safe
+    set search_path = pg_catalog, pg_temp
+return (
+    select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where array[n.nspname::text, c.relname::text] = parse_ident(relation)
+);
+
+comment on function roster.oid_of(text) is
+    'The table with this name, schema and all; null if there is none. Unlike to_regclass() it asks for no right on the schema.';
+
 create or replace function roster.watch(
     "table" regclass,
     key text default null,

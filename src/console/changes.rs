@@ -167,9 +167,6 @@ pub(super) async fn one(
         return Err(Failure::NotFound);
     };
     let after = request.asked("after");
-    if after.contains('\0') {
-        return Err(Failure::NotFound);
-    }
     let statements = [
         past::transaction(number),
         past::of_transaction(number, after, USERS),

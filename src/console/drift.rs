@@ -55,9 +55,6 @@ async fn shown(
     notice: &Markup,
 ) -> Result<Response<String>, Failure> {
     let kind = request.asked("kind");
-    if kind.contains('\0') {
-        return Err(Failure::NotFound);
-    }
     let after = request.asked("after").parse().unwrap_or(0);
     let (audits, page) = console
         .pool
@@ -231,9 +228,6 @@ pub(super) async fn act(
         _ => return Err(Failure::NotFound),
     };
     let which = request.field("which");
-    if which.contains('\0') {
-        return Err(Failure::NotFound);
-    }
     // Of many, only as many as somebody has seen.
     let number = (!which.starts_with('#')).then(|| request.field("number").trim());
     let judged = drift::judge(&console.pool, &visit.author, which, verdict, number);

@@ -118,7 +118,7 @@ pub(super) async fn retry(
 ) -> Result<Response<String>, Failure> {
     visit.may_operate()?;
     let code = request.field("code");
-    if code.is_empty() || code.contains('\0') {
+    if code.is_empty() {
         return Err(Failure::NotFound);
     }
     let number = problems::retry(&console.pool, &visit.author, code).await?;

@@ -27,13 +27,10 @@ pub(super) async fn show(
     shown(console, visit, request, StatusCode::OK, None).await
 }
 
-fn after(request: &Request) -> Result<After, Failure> {
+fn after(request: &Request) -> After {
     let [role, permission] =
         ["role_after", "permission_after"].map(|name| request.asked(name).to_owned());
-    match role.contains('\0') || permission.contains('\0') {
-        true => Err(Failure::NotFound),
-        false => Ok(After { role, permission }),
-    }
+    After { role, permission }
 }
 
 fn address(role: &str, permission: &str) -> String {
@@ -48,7 +45,7 @@ async fn shown(
     status: StatusCode,
     refused: Option<&str>,
 ) -> Result<Response<String>, Failure> {
-    let after = after(request)?;
+    let after = after(request);
     let matrix = console
         .pool
         .soon(QUICK, async |session| roles::matrix(session, &after).await)
@@ -172,6 +169,7 @@ fn wanted(request: &Request) -> Result<Vec<Change>, Failure> {
 
 /// Why these cannot be saved, whoever wants them.
 fn fault(request: &Request, changes: &[Change]) -> Option<&'static str> {
+    // Within the JSON of a tick it can stand escaped.
     let too_long =
         |text: &String| text.is_empty() || text.chars().count() > LONGEST || text.contains('\0');
     if request.field("role").trim().is_empty() != request.field("permission").trim().is_empty() {

@@ -1,4 +1,4 @@
-// What the script adds; every page works without it: "/" leads to the search, and parts marked data-live stay true.
+// What the script adds; every page works without it: "/" leads to the search, and parts marked data-live stay true, or say that they do not.
 "use strict";
 
 document.addEventListener("keydown", (event) => {

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Bytes of a body that need no place in [`ROOM`]: what nearly all have. So the large ones of some never hold up the small ones of others.
 const SMALL: usize = 8 * 1024;
-/// Kilobytes that the large bodies of all requests hold at a time. Who finds no room waits, as long as the deadline allows.
+/// Kilobytes that the large bodies of all requests may hold while they are read. Who finds no room waits, as long as the deadline allows.
 static ROOM: Semaphore = Semaphore::const_new(64 * 1024);
 
 /// Why a body was not had. hyper closes the connection after the answer: what is left of the body is not read.

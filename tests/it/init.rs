@@ -1,13 +1,10 @@
 //! `roster init`: users tables that nobody here designed are looked at, mapped, adopted, and mirrored.
 
-use roster::db::{
-    adopt::{self, Proposal, Unclear},
-    directory::Feed,
-};
+use roster::db::adopt::{self, Proposal, Unclear};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::rights::{log_in, log_out};
+use crate::rights::{log_in, log_out, looks};
 use crate::support::{
     Database,
     process::{output, roster},
@@ -291,12 +288,7 @@ async fn a_users_table_in_a_schema_of_its_own_needs_no_right_on_that_schema() {
             assert!(read.is_ok(), "{role}: {query}: {read:?}");
         }
         if role == "roster_server" {
-            let feed = Feed::connect(&endpoint)
-                .await
-                .expect("a session that looks");
-            let then = feed.begin().await.expect("a snapshot");
-            assert!(feed.look(&then).await.is_ok());
-            assert_eq!(feed.blind().await.expect("an answer"), Vec::<String>::new());
+            looks(&endpoint).await;
         }
         drop(session);
         log_out(&world, &name).await;

@@ -41,6 +41,15 @@ pub(crate) async fn log_out(world: &World, name: &str) {
     eventually(&drop, async || world.sql.batch_execute(&drop).await.is_ok()).await;
 }
 
+/// What keeps a server's memory, once it has looked and found nothing that it could miss.
+pub(crate) async fn looks(endpoint: &Endpoint) -> Feed {
+    let feed = Feed::connect(endpoint).await.expect("a session that looks");
+    let then = feed.begin().await.expect("a snapshot");
+    assert!(feed.look(&then).await.is_ok());
+    assert_eq!(feed.blind().await.expect("an answer"), Vec::<String>::new());
+    feed
+}
+
 async fn is_denied(client: &Client, statement: &str) {
     let refused = client.batch_execute(statement).await.expect_err(statement);
     assert_eq!(
@@ -112,12 +121,7 @@ async fn a_server_looks_up_and_follows_with_the_role_roster_server_alone() {
         .batch_execute("select roster.follow((select user_key from roster.mirror), 'google-oauth2|1', 'ada@example.test')")
         .await
         .expect("the one thing it writes");
-    let feed = Feed::connect(&endpoint)
-        .await
-        .expect("a session that looks");
-    let then = feed.begin().await.expect("a snapshot");
-    assert!(feed.look(&then).await.is_ok());
-    assert_eq!(feed.blind().await.expect("an answer"), Vec::<String>::new());
+    let feed = looks(&endpoint).await;
     let (batches, mut read) = tokio::sync::mpsc::channel(4);
     let loaded = directory::load(&endpoint, feed.server(), batches).await;
     assert!(loaded.is_ok(), "{loaded:?}");

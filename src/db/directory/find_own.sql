@@ -1,5 +1,5 @@
 -- $1 subject of a token. The user whose account that is, as nearly everybody is found: the account is the first one of the person the
--- key means, and has the row's address. No row, or two, says nothing: find.sql decides then. This asks a third of what that does.
+-- key means, and has the row's address. No row, or two, says nothing: find.sql decides then. This takes half of what that does.
 select pg_catalog.pg_current_snapshot()::text as revision,
     d.user_key::text as user_key,
     d.email::text as email,

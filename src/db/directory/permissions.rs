@@ -31,3 +31,38 @@ impl<'a> FromSql<'a> for Permissions {
         *ty == Type::TEXT_ARRAY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use postgres_protocol::{
+        IsNull,
+        types::{ArrayDimension, array_to_sql, text_to_sql},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_array_of_any_form_is_a_sorted_list_without_doubles() {
+        let elements = [Some("b"), None, Some("a"), Some("b")];
+        for lengths in [vec![4], vec![2, 2]] {
+            let mut raw = BytesMut::new();
+            let dimensions = lengths.iter().map(|&len| ArrayDimension {
+                len,
+                lower_bound: 1,
+            });
+            let write = |text: Option<&str>, raw: &mut BytesMut| {
+                let Some(text) = text else {
+                    return Ok(IsNull::Yes);
+                };
+                text_to_sql(text, raw);
+                Ok(IsNull::No)
+            };
+            array_to_sql(dimensions, Type::TEXT.oid(), elements, write, &mut raw).unwrap();
+            let read = Permissions::from_sql(&Type::TEXT_ARRAY, &raw).unwrap();
+            assert_eq!(read.0, ["a", "b"], "{lengths:?}");
+        }
+        let none = Permissions::from_sql_null(&Type::TEXT_ARRAY).unwrap();
+        assert_eq!(none.0, [""; 0]);
+    }
+}

@@ -18,8 +18,9 @@ use crate::support::{
     Database,
     authz::{Answer, Server, answer, client, get},
     issuer::{AUDIENCE, Issuer},
+    program::Program,
     proxy::Proxy,
-    world::eventually,
+    world::{World, eventually},
 };
 
 const KEY: &str = "2b7e151628aed2a6";
@@ -310,6 +311,51 @@ async fn a_server_that_cannot_know_should_not_be_asked_unless_old_answers_are_al
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn an_outage_is_in_the_log_but_not_once_for_each_request() {
+    let world = World::new().await;
+    let proxy = Proxy::to(&world.database).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("its number").to_string();
+    drop(free);
+    let variables = [
+        ("ROSTER__HTTP__LISTEN", address.as_str()),
+        ("ROSTER__AUTHZ__DIRECTORY", "read_through"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let program = Program::run(&world.tenant, &proxy.url(), &variables);
+    let ada = json!({"user_id": "auth0|ada", "email": "ada@example.test"});
+    world.tenant.has(ada).await;
+    let wanted = json!({"user_id": "auth0|ada"});
+    let token = world.tenant.control("tokens", wanted).await["access_token"].clone();
+    let bearer = format!("Bearer {}", token.as_str().expect("a token"));
+    let headers = [("authorization", bearer.as_str())];
+    let url = format!("http://{address}/v1/me");
+    eventually("it answers", async || {
+        let asked = client()
+            .get(&url)
+            .header("authorization", &bearer)
+            .send()
+            .await;
+        asked.is_ok_and(|answer| answer.status() == 403)
+    })
+    .await;
+    // Who loses the database while starting ends.
+    world
+        .until("select bool_or(last_listen_at is not null) from roster.reactors")
+        .await;
+    proxy.cut();
+    let asked = (0..50).map(|_| get(&url, &headers));
+    for answer in futures_util::future::join_all(asked).await {
+        assert_eq!(answer.refusal(), (503, UNKNOWN));
+    }
+    let told = program
+        .log()
+        .matches("a request could not be answered")
+        .count();
+    assert!((1..50).contains(&told), "{told}");
 }
 
 #[tokio::test]
