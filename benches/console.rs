@@ -40,6 +40,9 @@ const PAST: &str = "insert into roles values ('Admin', 'May do everything');
         where user_key::integer % 1000 = 0;
     delete from users where id % 18 = 7;
     select roster.fold();
+    insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason)
+        select user_key, auth0_user_id, email, action, state, code, reason from roster.plan where state = 'held';
+    update roster.mirror set due = false where user_key in (select user_key from roster.stuck);
     insert into roster.audits (state, finished_at) values ('finished', now());
     insert into roster.drift_found (audit, kind, user_key, auth0_user_id, changes)
         select max(a.id), 'changed', d.user_key, d.auth0_user_id, '{\"name\": {\"from\": \"Somebody\", \"to\": \"Somebody else\"}}'

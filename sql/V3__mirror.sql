@@ -39,12 +39,12 @@ create table roster.mirror (
 
 -- Serves claim: what is due, lane by lane, oldest first.
 create index mirror_due on roster.mirror (lane, due_since) where due;
--- Serves the removal guard and the view held.
-create index mirror_removed on roster.mirror (removed_at) where removed_at is not null;
+-- Serves user_sync, key by key, and the view removals.
+create index mirror_removed on roster.mirror (user_key) where removed_at is not null;
 -- Serve roster.problems and roster.status: of many users a few are in trouble.
 create index mirror_disputed on roster.mirror (disputed) where disputed is not null;
 create index mirror_in_error on roster.mirror (error_class, error_code) where error_code is not null;
--- Serves the view held: keys that meant another person before.
+-- Serves the removal guard and the view removals: keys that meant another person before.
 create index mirror_reused on roster.mirror (user_key) where incarnation > 1;
 
 create table roster.account_changes (
@@ -83,10 +83,10 @@ comment on column roster.mirror.removal_verdict is 'What a person said of a held
 comment on column roster.mirror.invite_epoch is 'How many invitations are wanted in the life of this account; at most one mail goes out for each.';
 comment on column roster.mirror.synced_at is 'When Auth0 was last known to agree with the row.';
 comment on index roster.mirror_due is 'Serves claim: lane by lane, oldest first.';
-comment on index roster.mirror_removed is 'Serves the removal guard.';
+comment on index roster.mirror_removed is 'Serves user_sync and removals: whose row is gone.';
 comment on index roster.mirror_disputed is 'Serves problems and status: who waits for a person.';
 comment on index roster.mirror_in_error is 'Serves problems and status: whose last try failed.';
-comment on index roster.mirror_reused is 'Serves held: keys that meant another person before.';
+comment on index roster.mirror_reused is 'Serves the removal guard and removals: keys that meant another person before.';
 
 create table roster.accounts (
     auth0_user_id text constraint accounts_id_is_the_key primary key,
@@ -156,3 +156,24 @@ comment on index roster.accounts_by_removal is 'Serves the removal guard.';
 comment on index roster.accounts_banned is 'Serves problems: bans that somebody else made.';
 comment on index roster.accounts_in_doubt is 'Serves the sweep: who is to be looked at once more.';
 comment on index roster.accounts_by_write_back is 'Serves fold: which change is Roster''s own.';
+
+create table roster.stuck (
+    user_key text not null,
+    auth0_user_id text,
+    email text,
+    action text not null,
+    state text not null constraint stuck_state_waits_for_a_person check (state in ('held', 'disputed', 'parked')),
+    code text,
+    reason text,
+    noted_at timestamptz not null default now()
+);
+-- Serves whoever writes it, user by user, and user_sync.
+create index stuck_by_user on roster.stuck (user_key);
+
+comment on table roster.stuck is
+    'The rows of roster.plan that wait for a person, as a reactor last found them: planning everybody, or thousands of removals, takes seconds.';
+comment on column roster.stuck.email is 'As the plan showed it: the row''s, or the account''s where the row is gone.';
+comment on column roster.stuck.state is 'held: roster.release_held() or discard_held(); disputed: roster.link(); parked: correct the row.';
+comment on column roster.stuck.code is 'Stable code of what is wrong, as in roster.plan. Null: held.';
+comment on column roster.stuck.noted_at is 'When a reactor found it so.';
+comment on index roster.stuck_by_user is 'Serves user_sync, and the reactor, which writes it user by user.';

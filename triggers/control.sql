@@ -175,6 +175,7 @@ begin
     end if;
     update roster.mirror set removal_verdict = verdict, due = true, due_since = coalesce(due_since, now()), generation = generation + 1, lane = 'removal'
     where user_key = any (keys);
+    delete from roster.stuck where user_key = any (keys);
     insert into roster.changes (op, user_keys) values (case verdict when 'released' then 'release_held' else 'discard_held' end, keys);
     return cardinality(keys);
 end
@@ -246,6 +247,7 @@ begin
             hint = 'select user_key, auth0_user_id from roster.accounts;';
     end if;
     update roster.mirror set look_wanted = true, disputed = 'unlinked by a person' where user_key = key;
+    delete from roster.stuck where user_key = key;
     insert into roster.changes (op, user_keys, reason) values ('unlink', '{}', unlink.auth0_user_id);
 end
 $function$;

@@ -195,6 +195,10 @@ begin
     where c.id = any (ids) and m.user_key = a.user_key
         and (a.incarnation <> m.incarnation or not exists (select from roster.desired_users own where own.user_key = a.user_key));
 
+    -- What was found of them may be so no longer; the next look tells.
+    delete from roster.stuck s
+    where s.user_key in (select k.user_key from roster.changes c cross join unnest(c.user_keys) k (user_key) where c.id = any (ids));
+
     update roster.changes set folded_at = clock_timestamp() where id = any (ids);
 
     if looked_at_everybody then

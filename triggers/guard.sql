@@ -1,6 +1,7 @@
 -- The removal guard, in numbers: is what is to be blocked or deleted now more than a routine day's worth?
 --
--- Read at most once by a plan, and only when a removal is in it: it compares all accounts with all users.
+-- Read at most once by a plan, and only when a removal is in it: it compares all accounts with all users, whether or not anything told
+-- of a change. What that comparison leaves is then looked at closely.
 create or replace view roster.guard as
 with removal as materialized (
     -- What is to be removed now: no row, another person's row, or a blocked one; not what a person released or kept.
@@ -11,6 +12,23 @@ with removal as materialized (
     left join roster.desired_users d on d.user_key = a.user_key
     where a.state in ('linked', 'missing')
         and m.removal_verdict is null
+        -- As an array, so that they are found by index: a join would be planned as if it were a large part of everybody.
+        and a.auth0_user_id = any (array(
+            select x.auth0_user_id
+            from roster.accounts x
+            cross join roster.settings xs
+            left join roster.desired_users r on r.user_key = x.user_key
+            where x.state in ('linked', 'missing') and case
+                when x.call_id is not null then true
+                when r.user_key is not null and r.blocked is not true then false
+                -- Blocked already, as who left in years past: until it is to be deleted, if ever.
+                else not x.blocked or coalesce(x.removed_at + xs.delete_after, case when xs.delete_after is not null then now() end) <= now()
+            end
+            union
+            select x.auth0_user_id
+            from roster.mirror reused join roster.accounts x on x.user_key = reused.user_key
+            where reused.incarnation > 1
+        ))
         and case
             -- Being done: it counts, also if the row came back meanwhile.
             when a.call_id is not null and a.call_action in ('block', 'delete') then true

@@ -100,6 +100,20 @@ $function$;
 comment on function roster.history_of_transaction(xid8, text, integer) is
     'What Auth0 was told because of a transaction, user by user, and how long after the change: of the users after this key, so many. Transactions: roster.transactions.';
 
+-- Whom a removal can concern, found by index: reading the whole plan takes a second at 100 000 users.
+create or replace view roster.removal_candidates as
+select r.user_key from roster.mirror r where r.removed_at is not null
+union
+select b.user_key from roster.desired_users b where b.blocked
+union
+select r.user_key from roster.mirror r where r.incarnation > 1
+union
+select gone.user_key
+from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
+where c.folded_at is null;
+
+comment on view roster.removal_candidates is 'The users that a removal can concern; part of roster.removals.';
+
 -- Authorization ends with the commit: the server reads the row. Who asks nobody but trusts a token's own claims lets its bearer in
 -- until the last token that could be had before the block has expired.
 create or replace view roster.removals as
@@ -120,7 +134,7 @@ from (
     select p.user_key, p.auth0_user_id, coalesce(p.email, m.email), coalesce(p.reason, p.state), coalesce(m.removed_at, m.due_since), null
     from roster.plan p
     join roster.mirror m on m.user_key = p.user_key
-    where p.action = 'block' and p.user_key = any (array(select h.user_key from roster.held_candidates h))
+    where p.action = 'block' and p.user_key = any (array(select c.user_key from roster.removal_candidates c))
 ) r
 cross join roster.settings s;
 

@@ -135,6 +135,13 @@ select
         when address.is_unseen then 'the address changed and nobody saw how'
         when holder.wants_it_too then format('user %s has the same address', holder.user_key)
     end as reason,
+    -- In the order of the verdicts.
+    case
+        when claim.is_other then 'auth0_user_id_disputed'
+        when fault.code is not null then fault.code
+        when address.is_unseen then 'address_changed_unseen'
+        when holder.wants_it_too then 'email_collides'
+    end as code,
     case
         when what.action = 'block' then jsonb_build_object('blocked', jsonb_build_object('from', false, 'to', true))
             -- Nothing that is in doubt, or that Auth0 refuses, may keep a block from going through.
@@ -199,6 +206,12 @@ cross join lateral (
     select case when not claimant.has_an_account and a.origin <> 'further' then claimant.user_key end as user_key
     offset 0
 ) taker
+-- Does the row name another account?
+cross join lateral (
+    select case when live.live and a.origin <> 'further' and d.auth0_user_id <> a.auth0_user_id
+        then not roster.is_of_the_past(d.auth0_user_id, a.user_key) else false end as is_other
+    offset 0
+) claim
 cross join lateral (
     select case
         when a.call_id is not null or a.state = 'missing' then 'look'
@@ -214,6 +227,7 @@ cross join lateral (
         when d.blocked and not a.blocked then 'block'
         when d.blocked is not true and a.blocked and a.blocked_by_us then 'unblock'
         when wanted.changes <> '{}' then 'update'
+        when claim.is_other then 'link'
     end as action
     offset 0
 ) naive
@@ -248,12 +262,6 @@ cross join lateral (
     select case when live.live and a.origin <> 'further' then roster.row_fault(d.email) end as code
     offset 0
 ) fault
--- Does the row name another account?
-cross join lateral (
-    select case when live.live and a.origin <> 'further' and d.auth0_user_id <> a.auth0_user_id
-        then not roster.is_of_the_past(d.auth0_user_id, a.user_key) else false end as is_other
-    offset 0
-) claim
 where what.action is not null;
 
 comment on view roster.plan_of_accounts is 'What each linked account needs; part of roster.plan.';
@@ -283,6 +291,7 @@ select
         when holder.wants_it_too then format('user %s has the same address', holder.user_key)
         when namesake.user_key is not null then format('user %s has the same address', namesake.user_key)
     end as reason,
+    coalesce(case when what.action = 'create' then fault.fault end, 'email_collides') as code,
     case when what.action = 'create' then
         jsonb_build_object('email', jsonb_build_object('from', null, 'to', lower(d.email)))
         || case when d.name <> '' then jsonb_build_object('name', jsonb_build_object('from', null, 'to', left(d.name, 150))) else '{}' end
@@ -359,6 +368,7 @@ select
         when corrected.is_so then 'the address was corrected before the first log-in'
         when i.state in ('unknown', 'sending') then 'the mail may have gone out; roster.invite() sends another'
     end as reason,
+    null::text as code,
     '{}'::jsonb as changes,
     false as is_removal,
     null::text as removed_role,
@@ -422,7 +432,12 @@ select
             when s.mode = 'observe' and p.action not in ('look', 'link', 'rekey') then 'the mode is observe'
         end
     ) as reason,
-    p.changes
+    p.changes,
+    case
+        when p.verdict is not null then p.code
+        when p.disputed is not null and p.action in ('create', 'look', 'update', 'unblock', 'invite') then p.disputed
+        when p.error_class = 'data' and p.action in ('create', 'update', 'unblock', 'move aside', 'invite') then p.error_code
+    end as code
 from (
     select * from roster.plan_of_accounts
     union all
@@ -441,7 +456,8 @@ cross join lateral (
     offset 0
 ) lease
 cross join lateral (
-    select case when p.is_removal and p.removal_verdict is distinct from 'released' then case
+    -- Not yet where it waits for something else, such as its time; and not where a person has judged.
+    select case when p.is_removal and p.removal_verdict is null and p.waits_for is null then case
         when p.removed_by = 'truncate' then 'the users table was truncated'
         -- Not folded yet, so it stands with nobody's row.
         when p.removed_by is null and exists (
@@ -458,6 +474,7 @@ cross join lateral (
 
 comment on view roster.plan is
     'What is to be done, row by row. state: due, waiting, held, disputed, parked, staged, kept, or suppressed (by mode or pause). The reactor executes exactly what is due.';
-comment on column roster.plan.action is 'look, create, invite, update, block, unblock, rekey, move aside or delete.';
+comment on column roster.plan.action is 'look, create, invite, update, block, unblock, link, rekey, move aside or delete; to link is always for a person.';
 comment on column roster.plan.changes is 'Fields that will change in Auth0, each with "from" and "to".';
+comment on column roster.plan.code is 'Stable code of why it is disputed or parked. Null: it is not.';
 comment on column roster.plan.due_at is 'Not before this time. Null: no such wait.';

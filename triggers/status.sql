@@ -1,25 +1,13 @@
 -- What operators look at: status, user_sync, problems, held.
 
--- Whom a removal can concern, found by index: reading the whole plan takes a second at 100 000 users.
-create or replace view roster.held_candidates as
-select r.user_key from roster.mirror r where r.removed_at is not null
-union
-select b.user_key from roster.desired_users b where b.blocked
-union
-select r.user_key from roster.mirror r where r.incarnation > 1
-union
-select gone.user_key
-from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
-where c.folded_at is null;
-
-comment on view roster.held_candidates is 'The users that a removal can concern; part of roster.held and roster.removals.';
-
+-- As a reactor found them: who removes many waits for it to look at all of them, and that the guard holds them is told then.
 create or replace view roster.held as
-select p.user_key, p.auth0_user_id, p.email, p.action, p.reason, coalesce(m.removed_at, m.due_since) as since, m.removed_by
-from roster.plan p join roster.mirror m on m.user_key = p.user_key
-where p.state = 'held' and p.user_key = any (array(select h.user_key from roster.held_candidates h));
+select s.user_key, s.auth0_user_id, s.email, s.action, s.reason, coalesce(m.removed_at, m.due_since) as since, m.removed_by
+from roster.stuck s join roster.mirror m on m.user_key = s.user_key
+where s.state = 'held';
 
-comment on view roster.held is 'Removals that wait for a person: roster.release_held(''all'' or a user), roster.discard_held(…).';
+comment on view roster.held is
+    'Removals that wait for a person, as the reactor found them: roster.release_held(''all'' or a user), roster.discard_held(…). In an open transaction: roster.plan.';
 
 -- The slower of what was achieved and what the limit allows in the long run, since a burst does not last.
 create or replace function roster.time_left(pending bigint, done bigint, seconds double precision, per_second double precision) returns interval
@@ -44,6 +32,13 @@ where (
 comment on view roster.capture_off is
     'Watched tables of which a change trigger is missing or not always enabled, so that only the sweep sees their changes: select roster.attach();';
 
+create or replace view roster.disputed as
+select user_key from roster.mirror where disputed is not null
+union
+select user_key from roster.stuck where state = 'disputed';
+
+comment on view roster.disputed is 'The users of whom a person has to say whose an account or an address is: roster.link().';
+
 create or replace view roster.status as
 select
     s.mode,
@@ -58,9 +53,12 @@ select
         select m.lane::text, count(*) as number from roster.mirror m where m.due group by m.lane
     ) b) as pending_by_lane,
     (select min(due_since) from roster.mirror where due) as oldest_pending_since,
-    (select count(*) from roster.held) as held,
-    (select count(*) from roster.mirror where error_code is not null and error_class = 'data') as parked,
-    (select count(*) from roster.mirror where disputed is not null) as disputed,
+    (select count(distinct h.user_key) from roster.held h) as held,
+    (select count(*) from (
+        select user_key from roster.mirror where error_code is not null and error_class = 'data'
+        union select user_key from roster.stuck where state = 'parked'
+    ) parked) as parked,
+    (select count(*) from roster.disputed) as disputed,
     (select count(*) from roster.mirror where error_code is not null and error_class in ('transient', 'throttled', 'config', 'conflict')) as failing,
     (select count(*) from roster.invitations where state = 'staged') as invitations_staged,
     (select count(*) from roster.reactors where stopped_at is null and heartbeat_at >= now() - roster.heartbeat_patience()) as reactors,
@@ -94,6 +92,7 @@ cross join lateral (
 comment on view roster.status is 'Everything an operator asks first, in one row.';
 comment on column roster.status.mode_was_chosen is 'False: nobody chose a mode yet, so Roster only observes. select roster.set_mode(''enforce'');';
 comment on column roster.status.capture_off is 'Watched tables whose changes only the sweep sees: select roster.attach();';
+comment on column roster.status.held is 'Users whose removal waits for a person: roster.held.';
 comment on column roster.status.pending is 'Users the reactor still has to look at.';
 comment on column roster.status.eta is
     'How long the users still to be looked at take at the pace named in eta_from; waits for a retry or for the pace of mails not counted. Null: nothing tells.';
@@ -101,63 +100,91 @@ comment on column roster.status.last_audit_at is 'When Auth0 itself was last com
 comment on column roster.status.drift is 'What that found and nobody has judged yet: roster.drift.';
 comment on column roster.status.eta_from is 'What eta is computed from: users done in the last minute, or, where that is slower, the calls Auth0 allows in the long run.';
 
--- In two halves, so that a filter on key or address reaches the indexes of each.
+-- In ordered parts, each with what it looks up bound to the key at hand, so that a page by key takes as many look-ups as it has rows; a
+-- filter on key or address reaches the indexes of each.
 create or replace view roster.user_sync as
-select
-    d.user_key,
-    d.email,
-    d.role,
-    case
-        when m.user_key is null then 'not seen yet'
-        when m.disputed is not null then 'disputed'
-        when m.error_class = 'data' or fault.code is not null then 'parked'
-        when m.removal_verdict = 'kept' then 'kept'
-        when m.due and m.error_code is not null then 'failing'
-        when m.due then 'pending'
-        when accounts.ids is null then 'not in Auth0'
-        else 'synced'
-    end as sync,
-    accounts.ids as auth0_user_ids,
-    case when m.due then m.due_since end as pending_since,
-    m.synced_at as last_synced_at,
-    coalesce(m.error_code, fault.code) as last_error,
-    case
-        when m.disputed = 'key_doubled' then 'mend roster.desired_users: it shows this key twice'
-        when m.disputed is not null then 'decide with roster.link(who, auth0_user_id)'
-        when m.error_class = 'data' or fault.code is not null then 'correct the row'
-        when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
-        when m.error_class is not null then 'nothing: it is tried again'
-    end as what_to_do
-from roster.desired_users d
-left join roster.mirror m on m.user_key = d.user_key
-left join lateral (
-    select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
-    from roster.accounts a where a.user_key = d.user_key and a.state = 'linked'
-) accounts on true
-left join lateral (
-    -- What the row itself lacks, before anything was tried.
-    select coalesce(roster.row_fault(d.email), case when accounts.ids is null and exists (
-        select from roster.desired_users other where lower(other.email) = lower(d.email) and other.user_key <> d.user_key
-    ) then 'email_collides' end) as code
-) fault on true
+(
+    select
+        d.user_key,
+        d.email,
+        d.role,
+        case
+            when m.user_key is null then 'not seen yet'
+            when m.disputed is not null or stuck.state = 'disputed' then 'disputed'
+            when m.error_class = 'data' or fault.code is not null then 'parked'
+            when stuck.state = 'held' then 'held'
+            when m.removal_verdict = 'kept' then 'kept'
+            when m.due and m.error_code is not null then 'failing'
+            when m.due then 'pending'
+            when accounts.ids is null then 'not in Auth0'
+            else 'synced'
+        end as sync,
+        accounts.ids as auth0_user_ids,
+        case when m.due then m.due_since end as pending_since,
+        m.synced_at as last_synced_at,
+        coalesce(m.error_code, fault.code, stuck.code) as last_error,
+        case
+            when m.disputed = 'key_doubled' then 'mend roster.desired_users: it shows this key twice'
+            when m.disputed is not null or stuck.state = 'disputed' then 'decide with roster.link(who, auth0_user_id)'
+            when m.error_class = 'data' or fault.code is not null then 'correct the row'
+            when stuck.state = 'held' then 'decide with roster.release_held(who) or roster.discard_held(who)'
+            when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
+            when m.error_class is not null then 'nothing: it is tried again'
+        end as what_to_do
+    from roster.desired_users d
+    left join lateral (select * from roster.mirror m where m.user_key = d.user_key limit 1) m on true
+    left join lateral (
+        select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
+        from roster.accounts a where a.user_key = d.user_key and a.state = 'linked'
+    ) accounts on true
+    left join lateral (
+        select s.state, s.code from roster.stuck s where s.user_key = d.user_key order by s.state limit 1
+    ) stuck on true
+    left join lateral (
+        -- What the row itself lacks, before anything was tried.
+        select coalesce(roster.row_fault(d.email), case when accounts.ids is null and exists (
+            select from roster.desired_users other where lower(other.email) = lower(d.email) and other.user_key <> d.user_key
+        ) then 'email_collides' end) as code
+    ) fault on true
+    order by d.user_key
+)
 union all
-select
-    m.user_key, null, null, 'removed', accounts.ids, case when m.due then m.due_since end, m.synced_at, m.error_code,
-    case
-        when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
-        when m.error_class is not null then 'nothing: it is tried again'
-    end
-from roster.mirror m
-left join lateral (
-    select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
-    from roster.accounts a where a.user_key = m.user_key and a.state = 'linked'
-) accounts on true
-where not exists (select from roster.desired_users d where d.user_key = m.user_key);
+select * from (
+    select
+        m.user_key, null::text, null::text, 'removed', accounts.ids, case when m.due then m.due_since end, m.synced_at, m.error_code,
+        case
+            when held.is_so then 'decide with roster.release_held(who) or roster.discard_held(who)'
+            when m.error_class = 'config' then 'check the credentials, the scopes and the connection of auth0.*'
+            when m.error_class is not null then 'nothing: it is tried again'
+        end
+    from roster.mirror m
+    left join lateral (
+        select array_agg(a.auth0_user_id order by a.origin, a.auth0_user_id) as ids
+        from roster.accounts a where a.user_key = m.user_key and a.state = 'linked'
+    ) accounts on true
+    cross join lateral (select exists (select from roster.stuck s where s.user_key = m.user_key and s.state = 'held') as is_so) held
+    where m.removed_at is not null
+        and not exists (select from roster.desired_users d where d.user_key = m.user_key offset 0)
+    order by m.user_key
+) removed
+union all
+select * from (
+    -- Whose removal is still to be folded; of everybody, so only while there is such a change.
+    select m.user_key, null::text, null::text, 'removed', null::text[], null::timestamptz, m.synced_at, m.error_code, 'nothing: it is about to be taken over'
+    from roster.mirror m
+    where m.removed_at is null
+        and (select exists (
+            select from roster.changes c
+            where c.folded_at is null and (c.user_keys is null or c.op = 'delete' or c.keys_removed is not null)
+        ))
+        and not exists (select from roster.desired_users d where d.user_key = m.user_key offset 0)
+    order by m.user_key
+) going;
 
 comment on view roster.user_sync is 'Each user: how it stands with Auth0, since when, and what to do.';
 
--- Found without reading every user, so that it is looked at as often as somebody likes.
-create or replace view roster.problems_noted as
+-- From what is noted down, without reading every user, so that it is looked at as often as somebody likes.
+create or replace view roster.problems as
 select 'disputed' as problem, m.disputed as code, count(*) as users, (array_agg(m.user_key order by m.user_key))[1:10] as examples, max(m.error_at) as last_at,
     case m.disputed
         when 'key_doubled' then 'roster.desired_users shows these keys more than once. Mend the view; the next sweep goes on with them.'
@@ -179,6 +206,21 @@ select case m.error_class when 'data' then 'parked' else 'failing' end, m.error_
         else 'Auth0 could not be reached or failed; it is tried again by itself.'
     end end
 from roster.mirror m where m.error_code is not null and m.disputed is null group by m.error_class, m.error_code
+union all
+-- What was planned and never tried.
+select known.problem, known.code, count(distinct s.user_key), (array_agg(distinct s.user_key order by s.user_key))[1:10], max(s.noted_at), known.advice
+from roster.stuck s
+join (
+    select 'row not acceptable' as problem, unnest('{email_missing, email_too_long, email_invalid}'::text[]) as code,
+        'Auth0 cannot accept this address. Correct the row; it is tried again at once.' as advice
+    union all values
+        ('same address', 'email_collides', 'Other rows have the same address but for case. Change one of them.'),
+        ('id changed by hand', 'auth0_user_id_disputed',
+            'The row names another Auth0 account than the one that is linked. Put it back, or: select roster.link(who, auth0_user_id);'),
+        ('address changed unseen', 'address_changed_unseen',
+            'The address changed and no trigger saw how, so it may be another person. If it is the same one: select roster.link(who, auth0_user_id);')
+) known on known.code = s.code
+group by known.problem, known.code, known.advice
 union all
 select 'banned in Auth0', 'ban_made_elsewhere', count(*), (array_agg(a.user_key order by a.user_key))[1:10], max(a.observed_at),
     'Blocked in Auth0, but not by Roster, which leaves it so. Lift it in Auth0, or block the row too.'
@@ -216,33 +258,5 @@ from roster.audits a where a.state = 'failed' and a.id = (select max(l.id) from 
 union all
 select 'settings differ', 'settings_differ', count(distinct r.settings), null, max(r.heartbeat_at), 'Reactors run with different configurations; the last one started wins. Make them the same.'
 from roster.reactors r where r.stopped_at is null and r.heartbeat_at > now() - interval '1 minute' having count(distinct r.settings) > 1;
-
-comment on view roster.problems_noted is 'Of roster.problems what is known without reading every row.';
-
-create or replace view roster.problems_of_rows as
-select 'row not acceptable' as problem, roster.row_fault(d.email) as code, count(*) as users,
-    (array_agg(d.user_key order by d.user_key))[1:10] as examples, null::timestamptz as last_at,
-    'Auth0 cannot accept this address. Correct the row; it is tried again at once.' as advice
-from roster.desired_users d where roster.row_fault(d.email) is not null group by roster.row_fault(d.email)
-union all
-select 'same address', 'email_collides', count(*), (array_agg(c.keys[1] order by c.keys[1]))[1:10], null,
-    'Two rows have the same address but for case. Change one of them.'
-from (select array_agg(d.user_key order by d.user_key) as keys from roster.desired_users d group by lower(d.email) having count(*) > 1) c
-having count(*) > 0
-union all
-select 'id changed by hand', 'auth0_user_id_disputed', count(*), (array_agg(a.user_key order by a.user_key))[1:10], null,
-    'The row names another Auth0 account than the one that is linked. Put it back, or: select roster.link(who, auth0_user_id);'
-from roster.accounts a
-join roster.mirror m on m.user_key = a.user_key and m.incarnation = a.incarnation
-join roster.desired_users d on d.user_key = a.user_key
-where a.origin <> 'further' and a.state = 'linked' and d.auth0_user_id <> a.auth0_user_id and not roster.is_of_the_past(d.auth0_user_id, a.user_key)
-having count(*) > 0;
-
-comment on view roster.problems_of_rows is 'Of roster.problems what only reading every row finds: some tenths of a second at 100 000 users.';
-
-create or replace view roster.problems as
-select * from roster.problems_noted
-union all
-select * from roster.problems_of_rows;
 
 comment on view roster.problems is 'What is wrong, grouped by cause, with how many users, some of them, and what to do.';

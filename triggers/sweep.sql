@@ -82,11 +82,33 @@ begin
     )
     update roster.mirror m set generation = m.generation + 1 from at_work w where m.user_key = w.user_key;
 
-    with wanted as (
-        select p.user_key, min(p.lane::roster.lane) as lane
+    with planned as materialized (
+        select p.user_key, p.auth0_user_id, p.action, p.state, p.code, p.lane
         from roster.plan p
-        where p.state = 'due' or p.state = 'suppressed' and (select s.paused_at is not null from roster.settings s)
-        group by p.user_key
+        where p.state in ('due', 'suppressed', 'held', 'disputed', 'parked')
+    ),
+    -- Whom a person is to decide about, and it is not told so; or the other way round: the reactor finds out and tells.
+    told as (
+        select s.user_key, s.auth0_user_id, s.action, s.state, s.code from roster.stuck s
+    ),
+    to_tell as (
+        select p.user_key, p.auth0_user_id, p.action, p.state, p.code
+        from planned p where p.state in ('held', 'disputed', 'parked') and p.action <> 'invite'
+    ),
+    untold as (
+        (select * from to_tell except select * from told)
+        union all
+        (select * from told except select * from to_tell)
+    ),
+    wanted as (
+        select w.user_key, min(w.lane::roster.lane) as lane
+        from (
+            select p.user_key, p.lane from planned p
+            where p.state = 'due' or p.state = 'suppressed' and (select s.paused_at is not null from roster.settings s)
+            union all
+            select u.user_key, case when u.state = 'held' then 'removal' else 'update' end from untold u
+        ) w
+        group by w.user_key
     ),
     crowd as (
         select count(*) > 200 as is_one from wanted

@@ -10,13 +10,12 @@ use super::{
     visit::Visit,
 };
 use crate::db::{
-    console::{edit, held_shown},
-    control,
+    console::{self, edit, held_shown},
     pool::QUICK,
 };
 
 /// Lines that are shown; all of them are judged at once below.
-const MOST: usize = 50;
+const MOST: i64 = 50;
 
 pub(super) async fn show(console: &Console, visit: &Visit) -> Result<Response<String>, Failure> {
     shown(console, visit, StatusCode::OK, None).await
@@ -28,9 +27,9 @@ async fn shown(
     status: StatusCode,
     refused: Option<&str>,
 ) -> Result<Response<String>, Failure> {
-    let held = console
+    let (number, held) = console
         .pool
-        .soon(QUICK, async |session| control::held(session).await)
+        .soon(QUICK, async |session| console::held(session, MOST).await)
         .await?;
     let body = html! {
         @if let Some(why) = refused { p.notice.bad role="alert" { "Nothing was done: " (why) } }
@@ -38,11 +37,11 @@ async fn shown(
         div #held data-live {
             @if held.is_empty() { p { "No removal is held." } }
             @else {
-                p { strong { (held.len()) " are held." } @if held.len() > MOST { " The first " (MOST) " are shown." } }
+                p { strong { (number) " are held." } @if number > held.len() { " The first " (held.len()) " are shown." } }
                 div.scroll tabindex="0" role="region" aria-label="Held removals" {
                     table {
                         thead { tr { th scope="col" { "User" } th scope="col" { "What" } th scope="col" { "Since" } th scope="col" { "Judge" } } }
-                        tbody { @for one in held.iter().take(MOST) { (line(visit, one)) } }
+                        tbody { @for one in &held { (line(visit, one)) } }
                     }
                 }
                 @if visit.operates() {
@@ -50,7 +49,7 @@ async fn shown(
                         (visit.csrf())
                         input type="hidden" name="which" value="all";
                         fieldset {
-                            legend { "All " (held.len()) }
+                            legend { "All " (number) }
                             label { "Type their number to confirm" input type="text" inputmode="numeric" name="number" required autocomplete="off"; }
                             button.danger name="verdict" value="release" { "Release all" } " "
                             button name="verdict" value="discard" { "Keep all" }

@@ -324,7 +324,7 @@ pub(super) fn state(word: &str) -> Markup {
     let (sign, class) = match word {
         "synced" => ("✓", "good"),
         "pending" | "not seen yet" => ("…", "wait"),
-        "failing" | "parked" | "disputed" | "bad" => ("!", "bad"),
+        "failing" | "parked" | "disputed" | "held" | "bad" => ("!", "bad"),
         "new" => ("+", "good"),
         "changed" => ("≠", "wait"),
         "same" => ("=", "off"),

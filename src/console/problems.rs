@@ -9,10 +9,7 @@ use super::{
     page::{Failure, ago_of, framed, see_other, shell_word, sql, user_path, users},
     visit::Visit,
 };
-use crate::db::{
-    console::problems::{self, Problems},
-    pool::QUICK,
-};
+use crate::db::{console::problems, pool::QUICK};
 
 /// Kinds of which the reactor tries each user again by itself, or once the row changes: a button has it do so now.
 const RETRIED: [&str; 2] = ["failing", "parked"];
@@ -22,16 +19,9 @@ pub(super) async fn show(
     visit: &Visit,
     request: &Request,
 ) -> Result<Response<String>, Failure> {
-    let whole = request.asked("rows") == "all";
-    let Problems {
-        found,
-        is_whole,
-        statement,
-    } = console
+    let (found, statement) = console
         .pool
-        .soon(QUICK, async |session| {
-            problems::problems(session, whole).await
-        })
+        .soon(QUICK, async |session| problems::problems(session).await)
         .await?;
     let codes: Vec<&str> = found
         .iter()
@@ -52,12 +42,6 @@ pub(super) async fn show(
                 p { "Nothing is wrong, as far as Roster knows. What somebody changed in Auth0 itself is found by an audit: " a href="/console/drift" { "Drift" } "." }
             }
             @for problem in &found { (one(visit, problem)) }
-        }
-        @if !is_whole {
-            p.note {
-                "Not looked for: addresses that Auth0 cannot accept, rows with the same address, ids changed by hand. That takes reading every row. "
-                a href="/console/problems?rows=all" { "Look for them too" }
-            }
         }
         (sql(&shown, &lines))
     };

@@ -56,10 +56,11 @@ impl Filter {
                 "exists (select from roster.mirror m where m.user_key = d.user_key and m.due and m.error_code is null and m.disputed is null)"
             }
             Self::Failing => {
-                "d.user_key = any (array(select m.user_key from roster.mirror m where m.error_code is not null and m.disputed is null))"
+                "d.user_key = any (array(select m.user_key from roster.mirror m where m.error_code is not null and m.disputed is null
+        union select s.user_key from roster.stuck s where s.state = 'parked'))"
             }
             Self::Disputed => {
-                "d.user_key = any (array(select m.user_key from roster.mirror m where m.disputed is not null))"
+                "d.user_key = any (array(select p.user_key from roster.disputed p))"
             }
             Self::Held => "d.user_key = any (array(select h.user_key from roster.held h))",
             Self::Drift => {
@@ -271,7 +272,7 @@ pub async fn whole(client: &Client, key: &str) -> Result<Option<Whole>, DbError>
         key_given(),
     );
     let plan = Statement::new(
-        "select user_key, auth0_user_id, email, action, state, lane, due_at, reason, changes from roster.plan where user_key = $1",
+        "select user_key, auth0_user_id, email, action, state, lane, due_at, reason, changes, code from roster.plan where user_key = $1",
         key_given(),
     );
     let sync = Statement::new(
@@ -382,6 +383,21 @@ async fn texts(
 pub async fn overview(client: &Client) -> Result<(Value, Statement), DbError> {
     let shown = Statement::new("select * from roster.status", []);
     Ok((control::status(client).await?, shown))
+}
+
+/// Of how many users removals are held, and the first of them, as objects, the longest held first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn held(client: &Client, most: i64) -> Result<(usize, Vec<Value>), DbError> {
+    let number: i64 = client
+        .query_one("select count(distinct user_key) from roster.held", &[])
+        .await?
+        .get(0);
+    let first = format!("{} limit $1", control::HELD);
+    let rows = client.query(&first, &[&most]).await?;
+    let first = rows.iter().map(|row| row.get(0)).collect();
+    Ok((usize::try_from(number).unwrap_or(0), first))
 }
 
 /// What one would type to see the held removals, and to judge all of them.

@@ -159,17 +159,14 @@ pub async fn problems(client: &Client) -> Result<Vec<Value>, DbError> {
     objects(client, "select to_jsonb(p) from roster.problems p", &[]).await
 }
 
+pub(super) const HELD: &str = "select to_jsonb(h) from roster.held h order by since, user_key";
+
 /// The rows of `roster.held`, as JSON objects, the longest held first.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn held(client: &Client) -> Result<Vec<Value>, DbError> {
-    objects(
-        client,
-        "select to_jsonb(h) from roster.held h order by since, user_key",
-        &[],
-    )
-    .await
+    objects(client, HELD, &[]).await
 }
 
 async fn objects(

@@ -124,6 +124,7 @@ async fn take_turn(
     let mut next = Vec::new();
     let mut settled = Vec::new();
     let mut held_addresses = Vec::new();
+    let mut stuck: Vec<PlanRow> = Vec::new();
     for done in &done {
         if done.effect == Effect::NotMade {
             // Who did not get a turn makes room for whoever comes first by now, such as a removal.
@@ -160,6 +161,7 @@ async fn take_turn(
         let mut again = Vec::new();
         for key in open {
             let mine = rows.remove(&key).unwrap_or_default();
+            stuck.extend(mine.iter().filter(|row| row.is_stuck()).cloned());
             match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
                     record::rekey(tx, terms.reactor, row).await?;
@@ -200,6 +202,7 @@ async fn take_turn(
         .collect();
     renew(tx, terms, &begun_keys).await?;
     release(tx, &settled).await?;
+    note_stuck(tx, &settled, &stuck).await?;
     ask_for(tx, &held_addresses).await?;
     Ok(Turn { begun, held_up })
 }
@@ -437,6 +440,54 @@ impl Settled {
             agrees: false,
         }
     }
+}
+
+/// Of the users who are let go, tells what waits for a person, instead of what was told of them before. Mostly nothing is or was, which
+/// costs one look at an index.
+async fn note_stuck(
+    tx: &Transaction<'_>,
+    settled: &[Settled],
+    stuck: &[PlanRow],
+) -> Result<(), DbError> {
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&str> = settled.iter().map(|one| one.key.as_str()).collect();
+    let forget = tx
+        .prepare_cached("delete from roster.stuck where user_key = any($1)")
+        .await?;
+    tx.execute(&forget, &[&keys]).await?;
+    let over: HashSet<&str> = keys.into_iter().collect();
+    let rows: Vec<&PlanRow> = stuck
+        .iter()
+        .filter(|row| over.contains(row.user_key.as_str()))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&PlanRow) -> Option<&str>| -> Vec<Option<&str>> {
+        rows.iter().map(|row| of(row)).collect()
+    };
+    let note = tx
+        .prepare_cached(
+            "insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason) \
+             select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])",
+        )
+        .await?;
+    tx.execute(
+        &note,
+        &[
+            &column(|row| Some(&row.user_key)),
+            &column(|row| row.auth0_user_id.as_deref()),
+            &column(|row| row.email.as_deref()),
+            &column(|row| Some(row.action.as_str())),
+            &column(|row| Some(&row.state)),
+            &column(|row| row.code.as_deref()),
+            &column(|row| row.reason.as_deref()),
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 async fn release(tx: &Transaction<'_>, settled: &[Settled]) -> Result<(), DbError> {

@@ -30,10 +30,12 @@ pub enum Action {
     Update,
     /// Have Auth0 mail an invitation.
     Invite,
+    /// Settle that the row names another account than the linked one. Always a person's to do.
+    Link,
 }
 
 impl Action {
-    const WORDS: [(&str, Self); 9] = [
+    const WORDS: [(&str, Self); 10] = [
         ("rekey", Self::Rekey),
         ("look", Self::Look),
         ("block", Self::Block),
@@ -43,6 +45,7 @@ impl Action {
         ("create", Self::Create),
         ("update", Self::Update),
         ("invite", Self::Invite),
+        ("link", Self::Link),
     ];
 
     /// The word in `roster.plan`, in logs and in `roster.attempts`.
@@ -82,9 +85,17 @@ pub struct PlanRow {
     pub reason: Option<String>,
     /// `{"field": {"from": …, "to": …}}`; metadata fields as `app_metadata.key`.
     pub changes: Value,
+    /// Stable code of why it is disputed or parked.
+    pub code: Option<String>,
 }
 
 impl PlanRow {
+    /// Waits for a person, and is told so in `roster.stuck`; of mails the ledger of invitations tells.
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(self.state.as_str(), "held" | "disputed" | "parked")
+            && self.action != Action::Invite
+    }
+
     pub(super) fn from_row(row: &Row) -> Result<Self, DbError> {
         let word: &str = row.get("action");
         Ok(Self {
@@ -100,11 +111,12 @@ impl PlanRow {
             due_at: row.get("due_at"),
             reason: row.get("reason"),
             changes: row.get("changes"),
+            code: row.get("code"),
         })
     }
 }
 
-pub(super) const COLUMNS: &str = "select user_key, auth0_user_id, email, action, state, lane, due_at, reason, changes from roster.plan";
+pub(super) const COLUMNS: &str = "select user_key, auth0_user_id, email, action, state, lane, due_at, reason, changes, code from roster.plan";
 
 /// The plan of everybody, or of the users that `who` means (e-mail, key or Auth0 id).
 ///

@@ -126,7 +126,7 @@ pub fn call(begun: &Begun) -> Result<Call, Incomplete> {
                 _ => Call::Patch(id, patch),
             }
         }
-        Action::Rekey => return Err(lacks("a call, by its nature")),
+        Action::Rekey | Action::Link => return Err(lacks("a call, by its nature")),
     })
 }
 
@@ -176,6 +176,7 @@ mod tests {
                 due_at: None,
                 reason: None,
                 changes,
+                code: None,
             },
             call_id: Uuid::nil(),
             at: Instant::now(),

@@ -363,7 +363,7 @@ async fn access_ends_at_once_for_whom_the_guard_keeps_in_auth0() {
     server
         .run("update roster.accounts set observed_at = now(); select roster.set_mode('enforce'); truncate users cascade; select roster.fold()")
         .await;
-    let held = "select count(*) = 1 from roster.held";
+    let held = "select count(*) = 1 from roster.plan where state = 'held'";
     let row = server.sql.query_one(held, &[]).await.expect(held);
     assert!(row.get::<_, bool>(0), "Auth0 waits for a person");
     assert_eq!(server.me(&token).await.status, 403);

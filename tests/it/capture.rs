@@ -298,9 +298,9 @@ async fn a_row_auth0_could_not_accept_is_told_and_parked() {
     ))
     .await;
     assert_eq!(
-        sql.rows("select code, users, examples from roster.problems where problem = 'row not acceptable' order by 1")
+        sql.rows("select user_key, code from roster.plan where state = 'parked' order by 1")
             .await,
-        ["email_invalid 1 {1}", "email_missing 1 {3}", "email_too_long 1 {2}"]
+        ["1 email_invalid", "2 email_too_long", "3 email_missing"]
     );
     sql.run("select roster.fold()").await;
     assert_eq!(

@@ -44,6 +44,7 @@ mod rights;
 mod silence;
 mod stopping;
 mod storm;
+mod stuck;
 mod surface;
 mod tls;
 mod turns;

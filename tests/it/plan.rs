@@ -348,13 +348,6 @@ async fn what_a_person_has_to_decide_is_disputed() {
         ],
     )
     .await;
-    sql.run("update users set auth0_user_id = 'auth0|other' where id = 1")
-        .await;
-    assert_eq!(
-        sql.row("select problem, examples from roster.problems")
-            .await,
-        "id changed by hand {1}"
-    );
 }
 
 #[tokio::test]

@@ -283,16 +283,16 @@ pub async fn judge_held(
 ) -> Result<bool, DbError> {
     pool.transaction(QUICK, async |tx| {
         begin(tx, author).await?;
-        if let Some(number) = number {
-            let count = "select count(*)::text = $1 from roster.held";
-            if !tx.query_one(count, &[&number]).await?.get::<_, bool>(0) {
-                return Ok(false);
-            }
-        }
-        match release {
+        tx.batch_execute("savepoint before").await?;
+        let judged = match release {
             true => crate::db::control::release_held(tx.client(), which).await?,
             false => crate::db::control::discard_held(tx.client(), which).await?,
         };
+        // The plan says by now how many they are.
+        if number.is_some_and(|number| number != judged.to_string()) {
+            tx.batch_execute("rollback to savepoint before").await?;
+            return Ok(false);
+        }
         Ok(true)
     })
     .await

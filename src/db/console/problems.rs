@@ -1,4 +1,4 @@
-//! What is wrong, for the console: what is noted somewhere at once, and what only reading every row finds where they are few or somebody asks.
+//! What is wrong, for the console.
 
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -11,35 +11,13 @@ use crate::db::{
     statement::Statement,
 };
 
-/// Bytes of `roster.mirror` with some 20 000 users; so many rows are read in a few hundredths of a second.
-const FEW: &str = "select pg_relation_size('roster.mirror') < 4 * 1024 * 1024";
-
-/// What is wrong.
-#[derive(Debug)]
-pub struct Problems {
-    /// Rows of `roster.problems`.
-    pub found: Vec<Value>,
-    /// Every row was read for it.
-    pub is_whole: bool,
-    pub statement: Statement,
-}
-
-/// The rows of `roster.problems`; of a large table only what is known without reading it, unless `whole`.
+/// The rows of `roster.problems`, and what reads them.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn problems(client: &Client, whole: bool) -> Result<Problems, DbError> {
-    let is_whole = whole || client.query_one(FEW, &[]).await?.get(0);
-    let view = match is_whole {
-        true => "select * from roster.problems",
-        false => "select * from roster.problems_noted",
-    };
-    let statement = Statement::new(view, []);
-    Ok(Problems {
-        found: statement.objects(client).await?,
-        is_whole,
-        statement,
-    })
+pub async fn problems(client: &Client) -> Result<(Vec<Value>, Statement), DbError> {
+    let statement = Statement::new("select * from roster.problems", []);
+    Ok((statement.objects(client).await?, statement))
 }
 
 /// Tries again, for its author, what failed with this code. Gives how many users that concerns.

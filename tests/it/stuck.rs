@@ -1,0 +1,214 @@
+//! What waits for a person is told by cause, user by user, as long as it waits; and read a page at a time.
+
+use crate::support::{sql::rows, world::World};
+
+async fn with_users(number: usize) -> World {
+    let world = World::new().await;
+    world.add_many(number).await;
+    world.settle().await;
+    world
+}
+
+/// `user action state code` of what is told.
+async fn told(world: &World) -> Vec<String> {
+    rows(
+        &world.sql,
+        "select user_key, action, state, code from roster.stuck order by 1, 2, auth0_user_id",
+    )
+    .await
+}
+
+async fn stands(world: &World) -> Vec<String> {
+    rows(
+        &world.sql,
+        "select user_key, sync, last_error, what_to_do from roster.user_sync where what_to_do is not null",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_the_reactor_may_not_decide_is_told_until_its_cause_is_gone() {
+    let world = with_users(4).await;
+    world
+        .run(
+            "drop index users_email_without_case;
+            insert into users (email) values ('no address'), ('USER-1@example.test');
+            update users set auth0_user_id = 'auth0|other' where id = 2;
+            alter table users disable trigger roster_update;
+            update users set email = 'other@example.test' where id = 3;
+            alter table users enable always trigger roster_update",
+        )
+        .await;
+    world.settle().await;
+    assert_eq!(
+        told(&world).await,
+        [
+            "2 link disputed auth0_user_id_disputed",
+            "5 create parked email_invalid",
+            "6 create disputed email_collides"
+        ]
+    );
+    // Nothing told of it, so it is found when everybody is looked at.
+    world.sweep().await;
+    assert_eq!(
+        told(&world).await[1],
+        "3 update disputed address_changed_unseen"
+    );
+    assert_eq!(
+        rows(
+            &world.sql,
+            "select problem, code, users, examples, last_at is not null from roster.problems order by 1"
+        )
+        .await,
+        [
+            "address changed unseen address_changed_unseen 1 {3} t",
+            "id changed by hand auth0_user_id_disputed 1 {2} t",
+            "row not acceptable email_invalid 1 {5} t",
+            "same address email_collides 1 {6} t"
+        ]
+    );
+    let link = "decide with roster.link(who, auth0_user_id)";
+    assert_eq!(
+        stands(&world).await,
+        [
+            format!("2 disputed auth0_user_id_disputed {link}"),
+            format!("3 disputed address_changed_unseen {link}"),
+            "5 parked email_invalid correct the row".to_owned(),
+            format!("6 disputed email_collides {link}"),
+        ]
+    );
+    assert_eq!(
+        rows(
+            &world.sql,
+            "select parked, disputed, failing from roster.status"
+        )
+        .await,
+        ["1 3 0"]
+    );
+    world
+        .run(
+            "update users set auth0_user_id = (select auth0_user_id from roster.accounts where user_key = '2') where id = 2;
+            select roster.link('3', (select auth0_user_id from roster.accounts where user_key = '3'));
+            update users set email = 'user-5@example.test' where id = 5;
+            delete from users where id = 6",
+        )
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(told(&world).await, [""; 0]);
+    assert_eq!(world.problems().await, [""; 0]);
+    let synced = "select string_agg(sync, ' ' order by user_key) from roster.user_sync";
+    assert_eq!(
+        world.texts(synced).await,
+        ["synced synced synced synced synced removed"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_told_wrongly_or_not_at_all_is_mended_when_everybody_is_looked_at() {
+    let world = with_users(3).await;
+    world.run("truncate users cascade").await;
+    world.settle().await;
+    let held = ["1 block held -", "2 block held -", "3 block held -"];
+    assert_eq!(told(&world).await, held);
+    world
+        .run(
+            "delete from roster.stuck where user_key = '1';
+            update roster.stuck set state = 'parked', code = 'email_invalid' where user_key = '2';
+            insert into roster.stuck (user_key, action, state) values ('3', 'update', 'disputed')",
+        )
+        .await;
+    world.sweep().await;
+    assert_eq!(told(&world).await, held);
+    let looks = "select count(*)::text from roster.mirror where due";
+    assert_eq!(world.texts("select roster.sweep()::text").await, ["0"]);
+    assert_eq!(world.texts(looks).await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_held_removal_is_told_as_long_as_it_waits_for_a_person() {
+    let world = with_users(4).await;
+    world
+        .run("update users set blocked = true where id = 1; delete from users where id > 1")
+        .await;
+    // Nobody has looked yet: it is planned, and not told.
+    let planned = "select count(*)::text from roster.plan where state = 'held'";
+    world.fold().await;
+    assert_eq!(
+        world.texts(planned).await,
+        ["0"],
+        "four removals are routine"
+    );
+    world
+        .run("update roster.settings set guard_removals_min = 2")
+        .await;
+    assert_eq!(world.texts(planned).await, ["4"]);
+    assert_eq!(told(&world).await, [""; 0]);
+    world.settle().await;
+    let decide = "decide with roster.release_held(who) or roster.discard_held(who)";
+    assert_eq!(
+        stands(&world).await,
+        [
+            format!("1 held - {decide}"),
+            format!("2 removed - {decide}"),
+            format!("3 removed - {decide}"),
+            format!("4 removed - {decide}")
+        ]
+    );
+    assert_eq!(
+        world.texts("select held::text from roster.status").await,
+        ["4"]
+    );
+    let held = "select user_key, action, removed_by, since is not null from roster.held order by 1";
+    assert_eq!(
+        rows(&world.sql, held).await,
+        [
+            "1 block - t",
+            "2 block delete t",
+            "3 block delete t",
+            "4 block delete t"
+        ]
+    );
+    world
+        .run("select roster.release_held('2'); select roster.discard_held('3'); update users set blocked = false where id = 1")
+        .await;
+    assert_eq!(
+        rows(&world.sql, held).await,
+        ["1 block - t", "4 block delete t"],
+        "who was judged is told at once, who changed when that is taken over"
+    );
+    world.fold().await;
+    assert_eq!(rows(&world.sql, held).await, ["4 block delete t"]);
+    world
+        .run("select roster.unlink(auth0_user_id) from roster.accounts where user_key = '4'")
+        .await;
+    assert_eq!(rows(&world.sql, held).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn users_are_read_in_pages_by_key_removed_ones_among_them() {
+    let world = with_users(40).await;
+    world.run("delete from users where id % 7 = 3").await;
+    world.settle().await;
+    // Not taken over yet: it is removed all the same.
+    world.run("delete from users where id = 20").await;
+    let whole = world
+        .texts("select user_key || ' ' || sync from roster.user_sync order by 1")
+        .await;
+    assert_eq!(whole.len(), 40);
+    assert_eq!(
+        whole.iter().filter(|one| one.ends_with(" removed")).count(),
+        7
+    );
+    let (mut pages, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = world
+            .texts(&format!(
+                "select user_key || ' ' || sync from roster.user_sync where user_key > '{after}' order by user_key limit 9"
+            ))
+            .await;
+        let Some(last) = page.last() else { break };
+        after = last.split(' ').next().unwrap_or_default().to_owned();
+        pages.extend(page);
+    }
+    assert_eq!(pages, whole);
+}
