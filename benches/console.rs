@@ -40,8 +40,9 @@ const PAST: &str = "insert into roles values ('Admin', 'May do everything');
         where user_key::integer % 1000 = 0;
     delete from users where id % 18 = 7;
     select roster.fold();
-    insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason)
-        select user_key, auth0_user_id, email, action, state, code, reason from roster.plan where state = 'held';
+    insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason, since, removed_by)
+        select p.user_key, p.auth0_user_id, p.email, p.action, p.state, p.code, p.reason, m.removed_at, m.removed_by
+        from roster.plan p join roster.mirror m on m.user_key = p.user_key where p.state = 'held';
     update roster.mirror set due = false where user_key in (select user_key from roster.stuck);
     insert into roster.audits (state, finished_at) values ('finished', now());
     insert into roster.drift_found (audit, kind, user_key, auth0_user_id, changes)
@@ -95,6 +96,10 @@ async fn main() -> Result<()> {
             "/console/users?after=person55@example.test&after_key=55".to_owned(),
         ),
         ("a user", "/console/user/77".to_owned()),
+        (
+            "a user whose removal is held",
+            "/console/user/25".to_owned(),
+        ),
         ("New user", "/console/new-user".to_owned()),
         ("Roles and permissions", "/console/roles".to_owned()),
         ("Changes", "/console/changes".to_owned()),
@@ -112,16 +117,30 @@ async fn main() -> Result<()> {
         ("Held", "/console/held".to_owned()),
         ("Import", "/console/import".to_owned()),
     ] {
-        let (mut times, bytes) = console.time(&path).await.with_context(|| path.clone())?;
-        report.cells([
-            name.to_owned(),
-            show_ms(percentile(&mut times, 0.5)),
-            show_ms(percentile(&mut times, 0.99)),
-            format!("{:.1} KB", bytes as f64 / 1000.0),
-        ]);
+        let (times, bytes) = console.time(&path, &[]).await?;
+        report.cells(row(name, times, bytes));
     }
-    let style = console.time("/console/style.css").await?.1;
-    let script = console.time("/console/script.js").await?.1;
+    for (name, path, form) in [
+        (
+            "a block of everybody, before it is confirmed",
+            "/console/users/bulk",
+            [("do", "block"), ("all", "yes"), ("state", "all")],
+        ),
+        (
+            "a permission for everybody's role, before it is saved",
+            "/console/roles",
+            [
+                ("step", "look"),
+                ("role", "Editor"),
+                ("permission", "do:more"),
+            ],
+        ),
+    ] {
+        let (times, bytes) = console.time(path, &form).await?;
+        report.cells(row(name, times, bytes));
+    }
+    let style = console.time("/console/style.css", &[]).await?.1;
+    let script = console.time("/console/script.js", &[]).await?.1;
     report.cells([
         "style sheet and script, kept by the browser".to_owned(),
         String::new(),
@@ -132,6 +151,15 @@ async fn main() -> Result<()> {
     drop(console);
     database.stop().await;
     Ok(())
+}
+
+fn row(name: &str, mut times: Vec<f64>, bytes: usize) -> [String; 4] {
+    [
+        name.to_owned(),
+        show_ms(percentile(&mut times, 0.5)),
+        show_ms(percentile(&mut times, 0.99)),
+        format!("{:.1} KB", bytes as f64 / 1000.0),
+    ]
 }
 
 /// The server, and who is in its console by the break-glass token.
@@ -181,21 +209,42 @@ impl Console {
         })
     }
 
-    /// Milliseconds of each look at a page, and its bytes.
-    async fn time(&self, path: &str) -> Result<(Vec<f64>, usize)> {
+    /// Milliseconds of each look at a page, or of each sending of a form, and the bytes of the answer.
+    async fn time(&self, path: &str, form: &[(&str, &str)]) -> Result<(Vec<f64>, usize)> {
+        let mut form = form.to_vec();
+        let csrf = match form.is_empty() {
+            true => String::new(),
+            false => self.csrf().await?,
+        };
+        form.push(("csrf", &csrf));
+        let url = format!("{}{path}", self.url);
         let mut times = Vec::new();
         let mut bytes = 0;
         // The first ones prepare statements and read the page's data from disk.
         for look in 0..LOOKS * rounds() + 3 {
             let begin = Instant::now();
-            let asked = self.http.get(format!("{}{path}", self.url));
+            let asked = match csrf.is_empty() {
+                true => self.http.get(&url),
+                false => self.http.post(&url).form(&form),
+            };
+            let asked = asked.header(header::ORIGIN, &self.url);
             let answer = asked.header(header::COOKIE, &self.cookie).send().await?;
-            ensure!(answer.status() == 200, "{}", answer.status());
+            ensure!(answer.status() == 200, "{path}: {}", answer.status());
             bytes = answer.bytes().await?.len();
             if look >= 3 {
                 times.push(ms(begin.elapsed()));
             }
         }
         Ok((times, bytes))
+    }
+
+    /// What a form of this session carries.
+    async fn csrf(&self) -> Result<String> {
+        let asked = self.http.get(format!("{}/console/new-user", self.url));
+        let page = asked.header(header::COOKIE, &self.cookie).send().await?;
+        let page = page.text().await?;
+        let value = page.split("name=\"csrf\" value=\"").nth(1);
+        let value = value.and_then(|rest| rest.split('"').next());
+        Ok(value.context("a page with a form")?.to_owned())
     }
 }

@@ -165,6 +165,8 @@ create table roster.stuck (
     state text not null constraint stuck_state_waits_for_a_person check (state in ('held', 'disputed', 'parked')),
     code text,
     reason text,
+    since timestamptz,
+    removed_by text,
     noted_at timestamptz not null default now()
 );
 -- Serves whoever writes it, user by user, and user_sync.
@@ -175,5 +177,7 @@ comment on table roster.stuck is
 comment on column roster.stuck.email is 'As the plan showed it: the row''s, or the account''s where the row is gone.';
 comment on column roster.stuck.state is 'held: roster.release_held() or discard_held(); disputed: roster.link(); parked: correct the row.';
 comment on column roster.stuck.code is 'Stable code of what is wrong, as in roster.plan. Null: held.';
+comment on column roster.stuck.since is 'Of a held removal: when the row went, or was changed.';
+comment on column roster.stuck.removed_by is 'As in roster.mirror.';
 comment on column roster.stuck.noted_at is 'When a reactor found it so.';
 comment on index roster.stuck_by_user is 'Serves user_sync, and the reactor, which writes it user by user.';

@@ -9,8 +9,9 @@ create or replace function roster.next_step(user_key text, state text, action te
     set search_path = pg_catalog, pg_temp
 return case next_step.state
     when 'held' then format('Let it go ahead: select roster.release_held(%L); or keep the account: select roster.discard_held(%1$L);', next_step.user_key)
-    when 'disputed' then case next_step.reason
-        when 'key_doubled' then 'Mend the view roster.desired_users: it shows this key more than once.'
+    when 'disputed' then case
+        when next_step.reason = 'key_doubled' then 'Mend the view roster.desired_users: it shows this key more than once.'
+        when next_step.reason like 'user % has the same address' then 'Give one of the rows with this address another one.'
         else format('Decide whose account it is: select roster.link(%L, ''auth0|…'');', next_step.user_key)
     end
     when 'parked' then case next_step.action

@@ -2,8 +2,8 @@
 
 -- As a reactor found them: who removes many waits for it to look at all of them, and that the guard holds them is told then.
 create or replace view roster.held as
-select s.user_key, s.auth0_user_id, s.email, s.action, s.reason, coalesce(m.removed_at, m.due_since) as since, m.removed_by
-from roster.stuck s join roster.mirror m on m.user_key = s.user_key
+select s.user_key, s.auth0_user_id, s.email, s.action, s.reason, s.since, s.removed_by
+from roster.stuck s
 where s.state = 'held';
 
 comment on view roster.held is
@@ -53,7 +53,7 @@ select
         select m.lane::text, count(*) as number from roster.mirror m where m.due group by m.lane
     ) b) as pending_by_lane,
     (select min(due_since) from roster.mirror where due) as oldest_pending_since,
-    (select count(distinct h.user_key) from roster.held h) as held,
+    (select count(*) from (select distinct h.user_key from roster.held h) held) as held,
     (select count(*) from (
         select user_key from roster.mirror where error_code is not null and error_class = 'data'
         union select user_key from roster.stuck where state = 'parked'
@@ -125,6 +125,7 @@ create or replace view roster.user_sync as
         coalesce(m.error_code, fault.code, stuck.code) as last_error,
         case
             when m.disputed = 'key_doubled' then 'mend roster.desired_users: it shows this key twice'
+            when m.disputed is null and stuck.code = 'email_collides' then 'give one of the rows with this address another one'
             when m.disputed is not null or stuck.state = 'disputed' then 'decide with roster.link(who, auth0_user_id)'
             when m.error_class = 'data' or fault.code is not null then 'correct the row'
             when stuck.state = 'held' then 'decide with roster.release_held(who) or roster.discard_held(who)'

@@ -391,7 +391,10 @@ pub async fn overview(client: &Client) -> Result<(Value, Statement), DbError> {
 /// [`DbError`].
 pub async fn held(client: &Client, most: i64) -> Result<(usize, Vec<Value>), DbError> {
     let number: i64 = client
-        .query_one("select count(distinct user_key) from roster.held", &[])
+        .query_one(
+            "select count(*) from (select distinct user_key from roster.held) h",
+            &[],
+        )
         .await?
         .get(0);
     let first = format!("{} limit $1", control::HELD);

@@ -470,8 +470,10 @@ async fn note_stuck(
     };
     let note = tx
         .prepare_cached(
-            "insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason) \
-             select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])",
+            "insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason, since, removed_by) \
+             select s.*, coalesce(m.removed_at, m.due_since), m.removed_by \
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) s (user_key) \
+             join roster.mirror m on m.user_key = s.user_key",
         )
         .await?;
     tx.execute(

@@ -74,7 +74,8 @@ async fn what_the_reactor_may_not_decide_is_told_until_its_cause_is_gone() {
             format!("2 disputed auth0_user_id_disputed {link}"),
             format!("3 disputed address_changed_unseen {link}"),
             "5 parked email_invalid correct the row".to_owned(),
-            format!("6 disputed email_collides {link}"),
+            "6 disputed email_collides give one of the rows with this address another one"
+                .to_owned(),
         ]
     );
     assert_eq!(
