@@ -162,6 +162,10 @@ pub async fn run(
     if !installed.unwrap_or(false) {
         return Err(ServiceError::NotInstalled);
     }
+    // What comes after that is waited out, so that whoever asks the server meanwhile is answered.
+    if let Some(reactor) = &reactor {
+        reactor.register().await?;
+    }
     let tls = match (&config.http.tls, &authz) {
         (Some(files), Some(_)) => Some(http::Tls::load(files).await?),
         _ => None,
@@ -191,15 +195,11 @@ pub async fn run(
 
     let listen = ways.listen.clone();
     let mirror = async {
-        let result = match reactor {
+        match reactor {
             Some(reactor) => reactor.run(ways.listen, stop.clone()).await,
-            None => {
-                stop.cancelled().await;
-                Ok(())
-            }
-        };
+            None => stop.cancelled().await,
+        }
         stop.cancel();
-        result
     };
     let server = async {
         if let (Some(authz), Some(listener)) = (authz, listener) {
@@ -256,8 +256,8 @@ pub async fn run(
         }
     };
     // In this order: each makes its parts known when it is first asked, before anybody waits for them to begin.
-    let (mirrored, (), (), ()) = tokio::join!(biased; mirror, server, telling, audits);
-    Ok(mirrored?)
+    tokio::join!(biased; mirror, server, telling, audits);
+    Ok(())
 }
 
 /// The console on its own few sessions, so that a page that takes its time keeps no application waiting.

@@ -94,17 +94,13 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// Runs until `stop`; listens on `endpoint`, which must not go through a transaction pooler. Ends within [`Reactor::longest_stop`]
-    /// after that.
-    ///
-    /// # Errors
-    /// [`DbError`] if the reactor could not be registered. Later faults are logged and waited out.
-    pub async fn run(self, endpoint: Endpoint, stop: CancellationToken) -> Result<(), DbError> {
+    /// Runs until `stop`, once it is [registered](Reactor::register); listens on `endpoint`, which must not go through a transaction
+    /// pooler. Ends within [`Reactor::longest_stop`] after that. Faults are logged and waited out.
+    pub async fn run(self, endpoint: Endpoint, stop: CancellationToken) {
         let part = self.progress.part("reactor", LONGEST_STEP);
         let listener_part = self
             .progress
             .part("listener", endpoint.deadline() + listener::LONGEST_STEP);
-        self.register().await?;
         let reactor = Arc::new(self);
         let (heard, mut hears) = mpsc::channel(16);
         let listening = listener::listen(endpoint.clone(), heard, listener_part, stop.clone());
@@ -175,7 +171,6 @@ impl Reactor {
             .await;
         drop((listening, beating, loading));
         reactor.say_goodbye().await;
-        Ok(())
     }
 
     /// The longest that an orderly stop takes: for the calls under way, for their results, and for a last word to the database.

@@ -28,9 +28,9 @@ impl Process {
         let stopped = stop.clone();
         let ended = runtime.spawn(async move {
             while !stopped.is_cancelled() {
-                let running = reactor.clone().run(endpoint.clone(), stopped.clone());
-                if running.await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                match reactor.register().await {
+                    Ok(()) => reactor.clone().run(endpoint.clone(), stopped.clone()).await,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
             }
         });

@@ -235,10 +235,8 @@ impl World {
         let (id, stop) = (reactor.terms.reactor, CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            reactor
-                .run(endpoint, stopped)
-                .await
-                .expect("a reactor that runs");
+            reactor.register().await.expect("a registered reactor");
+            reactor.run(endpoint, stopped).await;
         });
         Running { id, stop, task }
     }
