@@ -81,12 +81,10 @@ fn route(endpoint: Endpoint, authz: &Arc<Authz>) -> BoxedFilter<(Response<String
             .then(forward::nginx)
             .boxed(),
         Endpoint::Traefik => warp::path!("auth" / "traefik")
-            .and(read)
             .and(whole(Door::Traefik))
             .then(forward::whole)
             .boxed(),
         Endpoint::Caddy => warp::path!("auth" / "caddy")
-            .and(read)
             .and(whole(Door::Caddy))
             .then(forward::whole)
             .boxed(),

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `/auth/nginx` | 200 | 401 or 403 and nothing else: nginx makes a 500 of it |
 //! | `/auth/traefik`, `/auth/caddy` | 200 | as everywhere: they pass the answer on |
-//! | `/auth/envoy/…` | 200, by any method | the same |
+//! | `/auth/envoy/…` | 200 | the same |
 //! | `/auth/hasura` | 200 and the session's variables | 401; 503 where it cannot know; 405 to who is not Hasura |
 //!
 //! Promises: it is decided from the token and the permissions that the proxy asks for. What a proxy tells of the request
@@ -119,7 +119,7 @@ pub(super) async fn nginx(
     ask(&authz, Door::Nginx, &headers, &query, question, allowed).await
 }
 
-/// `GET /auth/traefik` and `GET /auth/caddy`.
+/// `/auth/traefik` and `/auth/caddy`, by any method: Traefik sends the client's own where it is told to (`preserveRequestMethod`).
 pub(super) async fn whole(
     door: Door,
     authz: Arc<Authz>,
