@@ -37,21 +37,35 @@ pub(super) fn configuration() -> ExitCode {
 
 /// Prints the error with its causes, the server's DETAIL and HINT, and what to do next; gives the exit code.
 pub(super) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  caused by: {cause}");
-    }
     let server = error.chain().find_map(|cause| {
         cause
             .downcast_ref::<tokio_postgres::Error>()
             .and_then(|error| error.as_db_error())
     });
+    // What a function of the schema refuses is said in its own words, and everything the server said once.
+    let ours = server.filter(|server| server.code().code().starts_with("RO"));
+    match ours {
+        Some(server) => eprintln!("error: {} ({})", server.message(), server.code().code()),
+        None => {
+            eprintln!("error: {error}");
+            let said = |cause: &&(dyn std::error::Error + 'static)| {
+                server.is_some()
+                    && (cause.is::<tokio_postgres::Error>()
+                        || cause.is::<tokio_postgres::error::DbError>())
+            };
+            for cause in error.chain().skip(1).filter(|cause| !said(cause)) {
+                eprintln!("  caused by: {cause}");
+            }
+        }
+    }
     if let Some(server) = server {
-        eprintln!(
-            "  postgres: {} ({})",
-            server.message(),
-            server.code().code()
-        );
+        if ours.is_none() {
+            eprintln!(
+                "  postgres: {} ({})",
+                server.message(),
+                server.code().code()
+            );
+        }
         if let Some(detail) = server.detail() {
             eprintln!("  detail: {detail}");
         }

@@ -100,6 +100,10 @@ pub(super) async fn sync(
         }
         return Ok(Exit::Done);
     };
+    let status = control::status(&client).await?;
+    if status["reactors"].as_i64() == Some(0) {
+        eprintln!("No reactor is running, so nothing happens until one does: roster run");
+    }
     let receipt = control::wait(&client, seconds).await?;
     let exit = match (receipt.held, receipt.converged) {
         (1.., _) => Exit::Held,

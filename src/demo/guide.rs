@@ -64,6 +64,12 @@ fn text(set: &Set, welcome: &Welcome) -> String {
     let place = database_url.rsplit('@').next().unwrap_or_default();
     let curl = curl(set, welcome);
     let roster = this_program();
+    let exports = set
+        .variables
+        .iter()
+        .map(|(name, value)| format!("  export {name}={value}\n"))
+        .collect::<String>();
+    let exports = exports.trim_end();
     format!(
         "\
 Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
@@ -99,11 +105,12 @@ Roster demo: a users table rules a (make-believe) Auth0, all on this machine.
 
   {curl}
 
-5. Look inside:
+5. Look inside; with these every command works on the demo:
 
-  export DATABASE_URL={database_url}
+{exports}
   {roster} status
-  {roster} plan
+  {roster} doctor
+  {roster} audit
 
 The same by itself, with a verdict: {roster} demo --tour
 Ctrl-C stops everything and leaves nothing behind.

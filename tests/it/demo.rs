@@ -113,27 +113,62 @@ impl Write for Told {
     }
 }
 
-/// A demo that runs, and the first that it prints.
+/// A demo that runs, and the line of JSON that it prints first.
 async fn running(stop: &CancellationToken) -> (tokio::task::JoinHandle<Result<Outcome>>, Value) {
+    let (demo, line) = printing(stop, true, "\n").await;
+    (demo, serde_json::from_str(&line).expect("JSON"))
+}
+
+/// A demo that runs, and what it prints first, up to this `end`.
+async fn printing(
+    stop: &CancellationToken,
+    json: bool,
+    end: &'static str,
+) -> (tokio::task::JoinHandle<Result<Outcome>>, String) {
     let (tell, told) = channel();
     let stop = stop.clone();
     let demo = tokio::spawn(async move {
-        let options = Options {
-            json: true,
-            tour: false,
-        };
+        let options = Options { json, tour: false };
         demo::perform(options, Setup::default(), &mut Told(tell), stop).await
     });
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
-        while !line.ends_with('\n') {
+        while !line.ends_with(end) {
             let more = told.recv_timeout(Duration::from_secs(120));
             line.push_str(&more.expect("a line within two minutes"));
         }
         line
     });
-    let line = line.await.expect("a line");
-    (demo, serde_json::from_str(&line).expect("JSON"))
+    (demo, line.await.expect("what is printed"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_demo_says_to_export_lets_every_command_work_on_it() {
+    let stop = CancellationToken::new();
+    let (demo, told) = printing(&stop, false, "leaves nothing behind.\n").await;
+    let exports: Vec<(String, String)> = told
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("export ")?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    for words in [
+        ["status", "--json"],
+        ["doctor", "--json"],
+        ["audit", "--json"],
+    ] {
+        let exports = exports.clone();
+        let said = tokio::task::spawn_blocking(move || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_roster"));
+            command.args(words).env_clear().envs(exports);
+            command.stdin(Stdio::null()).output()
+        });
+        let said = said.await.expect("an end").expect("the program runs");
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(0), "{words:?}: {error}{said:?}");
+    }
+    stop.cancel();
+    let outcome = demo.await.expect("an end").expect("an outcome");
+    assert_eq!(outcome, Outcome::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -244,10 +244,26 @@ async fn what_cannot_be_guessed_is_asked_for() {
         (vec!["staff", "--column", "boss=isBoss"], "WHAT one of"),
         (vec!["keyless"], "no key of one column"),
         (vec!["nowhere.people"], "no table nowhere.people"),
+        (vec!["a.b.c.d"], "no table a.b.c.d"),
+        (vec!["\"half"], "no table \"half"),
     ] {
         let (code, _, error) = init(&database, &words).await;
         assert_eq!(code, 4, "{words:?}: {error}");
         assert!(error.contains(told), "{words:?}: {error}");
+    }
+    // Who is blocked is nobody's guess: it is said that it was not made, and what may be meant; whatever that is called.
+    let odd = "create table odd (id int primary key, email text, \"x */ from nowhere\" boolean)";
+    database.client().await.batch_execute(odd).await.expect(odd);
+    for (words, asked) in [
+        (
+            vec!["staff", "--column", "email=contact"],
+            "mean it: isBoss? --column blocked=COLUMN",
+        ),
+        (vec!["odd"], "mean it: x * / from nowhere? --column"),
+    ] {
+        let (code, told, error) = init(&database, &words).await;
+        assert_eq!(code, 0, "{words:?}: {error}");
+        assert!(told.contains(asked), "{words:?}: {told}");
     }
     let words = [
         "staff",

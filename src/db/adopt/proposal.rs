@@ -60,6 +60,11 @@ const BLOCKED: &[&str] = &[
     "locked",
     "islocked",
     "banned",
+    "isbanned",
+    "inactive",
+    "isinactive",
+    "deactivated",
+    "isdeactivated",
 ];
 const ACTIVE: &[&str] = &["active", "isactive", "enabled", "isenabled"];
 const GONE: &[&str] = &[
@@ -147,7 +152,7 @@ pub fn propose(shape: &Shape, said: &[(String, String)]) -> Result<Proposal, Unc
     let blocked = match (of("blocked", BLOCKED), called(&shape.columns, ACTIVE)) {
         (Some(column), _) => truth(&mut watched, column, false),
         (None, Some(column)) => truth(&mut watched, column, true),
-        (None, None) => "false".to_owned(),
+        (None, None) => not_said(&shape.columns),
     };
     let auth0 = of("auth0_user_id", AUTH0);
     let id = match auth0 {
@@ -230,10 +235,39 @@ fn truth(watched: &mut Vec<String>, column: &Column, opposite: bool) -> String {
         ("boolean", true) => format!("{read} is false"),
         (name, false) if name.starts_with("timestamp") => format!("{read} is not null"),
         _ => format!(
-            "false /* {} is no boolean: say when it means blocked */",
-            column.name
+            "false {}",
+            remark(&format!(
+                "{} is no boolean: say when it means blocked",
+                column.name
+            ))
         ),
     }
+}
+
+/// Nobody, for want of a column called so; others that say yes or no are named, since one of them may mean it.
+fn not_said(columns: &[Column]) -> String {
+    let others = columns.iter().filter(|column| {
+        column.type_name == "boolean" && called(std::slice::from_ref(column), DELETED).is_none()
+    });
+    let others: Vec<&str> = others.map(|column| &*column.name).collect();
+    let which = match others.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; does one of these mean it: {}? --column blocked=COLUMN",
+            others.join(", ")
+        ),
+    };
+    format!(
+        "false {}",
+        remark(&format!(
+            "no column is called as those are that say who is blocked{which}"
+        ))
+    )
+}
+
+/// Whatever a column is called, the comment ends where it is to.
+fn remark(words: &str) -> String {
+    format!("/* {} */", words.replace("*/", "* /").replace("/*", "/ *"))
 }
 
 /// Roles that stand in a table of their own.

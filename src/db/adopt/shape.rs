@@ -1,6 +1,6 @@
 //! What a table that holds users looks like: its columns, its key, and the tables beside it.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use super::super::DbError;
 
@@ -41,7 +41,7 @@ pub struct Shape {
     pub indexed: Vec<String>,
 }
 
-/// Looks at a table. None: there is no such table.
+/// Looks at a table. None: there is no such table, or this is no name of one.
 ///
 /// # Errors
 /// [`DbError`].
@@ -52,7 +52,11 @@ pub async fn inspect(client: &Client, table: &str) -> Result<Option<Shape>, DbEr
              where c.oid = to_regclass($1) and c.relkind in ('r', 'p', 'f', 'v', 'm')",
             &[&table],
         )
-        .await?;
+        .await;
+    let found = match found.map_err(DbError::from) {
+        Err(error) if error.server().is_some_and(is_no_name) => None,
+        found => found?,
+    };
     let Some(found) = found else {
         return Ok(None);
     };
@@ -90,6 +94,10 @@ pub async fn inspect(client: &Client, table: &str) -> Result<Option<Shape>, DbEr
         beside,
         indexed,
     }))
+}
+
+fn is_no_name(error: &tokio_postgres::error::DbError) -> bool {
+    [SqlState::SYNTAX_ERROR, SqlState::INVALID_NAME].contains(error.code())
 }
 
 async fn columns(client: &Client, table: u32) -> Result<Vec<Column>, DbError> {
