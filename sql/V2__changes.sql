@@ -26,6 +26,9 @@ create table roster.changes (
 create index changes_to_fold on roster.changes (id) where folded_at is null;
 -- Serves the snapshot cursor of further readers, roster.wait() and history per transaction.
 create index changes_by_transaction on roster.changes (txid);
+-- Serve the history of one user. Written when a change is folded, so that they cost its writer nothing.
+create index changes_by_user on roster.changes using gin (user_keys) where folded_at is not null;
+create index changes_of_everybody on roster.changes (id) where user_keys is null and folded_at is not null;
 -- Serves the view problems: captures that failed.
 create index changes_failed on roster.changes (changed_at) where error is not null;
 
@@ -46,4 +49,6 @@ comment on column roster.changes.reason is 'What the writer said: SET LOCAL rost
 comment on column roster.changes.error is 'The capture could not name the users because of this error; the table may have changed. Look at everybody.';
 comment on index roster.changes_to_fold is 'Serves fold: what is new, in order.';
 comment on index roster.changes_by_transaction is 'Serves snapshot cursors and roster.wait().';
+comment on index roster.changes_by_user is 'Serves roster.history_of() and roster.explain(): changes that name a user, once they are folded.';
+comment on index roster.changes_of_everybody is 'Serves roster.history_of(): changes that could not name their users, once they are folded.';
 comment on index roster.changes_failed is 'Serves problems: captures that failed.';

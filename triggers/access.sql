@@ -59,7 +59,7 @@ begin
         grant select on all tables in schema roster to roster_reader;
         grant execute on function
             roster.revision(), roster.wait(interval), roster.find_users(text), roster.explain(text, text), roster.explain_user(text, text),
-            roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8, text, integer)
+            roster.next_step(text, text, text, text), roster.changes_of(text), roster.history_of(text), roster.history_of_transaction(xid8, text, integer)
         to roster_reader;
     end if;
     if exists (select from pg_roles where rolname = 'roster_operator') then
@@ -69,7 +69,7 @@ begin
             roster.find_users(text), roster.resync(text), roster.resync_all(), roster.retry_failed(text), roster.pause(text), roster.resume(),
             roster.set_mode(text), roster.release_held(text), roster.discard_held(text), roster.link(text, text), roster.unlink(text),
             roster.invite(text), roster.revision(), roster.wait(interval), roster.explain(text, text), roster.explain_user(text, text),
-            roster.next_step(text, text, text, text), roster.history_of(text), roster.history_of_transaction(xid8, text, integer),
+            roster.next_step(text, text, text, text), roster.changes_of(text), roster.history_of(text), roster.history_of_transaction(xid8, text, integer),
             roster.audit(), roster.find_drift(text), roster.revert_drift(text), roster.ignore_drift(text), roster.adopt_drift(text),
             roster.follow(text, text, text),
             roster.import_into(regclass, jsonb), roster.import_begin(text, text[], jsonb), roster.this_import(), roster.columns_of(regclass),

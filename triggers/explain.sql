@@ -84,7 +84,7 @@ begin
     end;
     for thing in
         select c.op, c.relation, c.changed_at, c.changed_by, c.application_name, c.reason, c.folded_at
-        from roster.changes c where c.user_keys @> array[key] order by c.id desc limit 1
+        from roster.changes_of(key) c where c.user_keys is not null order by c.id desc limit 1
     loop
         lines := lines || format('Last change: %s%s at %s by %s%s%s.', thing.op, ' on ' || thing.relation, date_trunc('second', thing.changed_at), thing.changed_by,
             ' with ' || nullif(thing.application_name, ''), ', because: ' || thing.reason)

@@ -40,6 +40,20 @@ comment on view roster.transactions is 'Who changed what in each transaction, ne
 comment on column roster.transactions.user_keys is 'Keys named, once for each statement that named them. Null: no statement could name any.';
 comment on column roster.transactions.folded_at is 'When the reactor had taken the last of its statements over. Null: none yet.';
 
+-- In parts, each of which an index answers: of years of changes few concern one user.
+create or replace function roster.changes_of(user_key text) returns setof roster.changes
+    language sql stable
+begin atomic
+    (select * from roster.changes c where c.folded_at is not null and c.user_keys @> array[changes_of.user_key] offset 0)
+    union all
+    select * from roster.changes c where c.folded_at is not null and c.user_keys is null
+    union all
+    select * from roster.changes c where c.folded_at is null and (c.user_keys is null or c.user_keys @> array[changes_of.user_key]);
+end;
+
+comment on function roster.changes_of(text) is
+    'The changes that concern a user key, in no order. One of everybody, such as a role''s permissions, is of each user.';
+
 create or replace function roster.history_of(who text)
     returns table (at timestamptz, user_key text, what text, by text, tool text, detail text, outcome text, txid xid8)
     language sql stable
@@ -48,9 +62,7 @@ as $function$
     with keys as materialized (select k.user_key from roster.find_users(history_of.who) k (user_key))
     select c.changed_at, k.user_key, concat_ws(' ', c.op, c.relation), coalesce(c.actor || ' by ' || c.changed_by, c.changed_by), nullif(c.application_name, ''), c.reason,
         case when c.folded_at is null then 'not taken over yet' end, c.txid
-    from roster.changes c
-    -- A change of everybody, such as a role's permissions, is part of each user's history.
-    join keys k on c.user_keys is null or c.user_keys @> array[k.user_key]
+    from keys k cross join roster.changes_of(k.user_key) c
     union all
     select t.started_at, t.user_key, t.action, 'roster', t.auth0_user_id, roster.changes_in_words(nullif(t.changes, '{}')),
         concat_ws(' ', t.code, t.status, 'after ' || date_trunc('milliseconds', t.started_at + make_interval(secs => t.duration_ms / 1000.0) - t.due_since)), null
@@ -100,20 +112,6 @@ $function$;
 comment on function roster.history_of_transaction(xid8, text, integer) is
     'What Auth0 was told because of a transaction, user by user, and how long after the change: of the users after this key, so many. Transactions: roster.transactions.';
 
--- Whom a removal can concern, found by index: reading the whole plan takes a second at 100 000 users.
-create or replace view roster.removal_candidates as
-select r.user_key from roster.mirror r where r.removed_at is not null
-union
-select b.user_key from roster.desired_users b where b.blocked
-union
-select r.user_key from roster.mirror r where r.incarnation > 1
-union
-select gone.user_key
-from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
-where c.folded_at is null;
-
-comment on view roster.removal_candidates is 'The users that a removal can concern; part of roster.removals.';
-
 -- Authorization ends with the commit: the server reads the row. Who asks nobody but trusts a token's own claims lets its bearer in
 -- until the last token that could be had before the block has expired.
 create or replace view roster.removals as
@@ -131,10 +129,33 @@ from (
     left join roster.accounts a on a.auth0_user_id = t.auth0_user_id
     where t.action = 'block' and t.code = 'ok'
     union all
-    select p.user_key, p.auth0_user_id, coalesce(p.email, m.email), coalesce(p.reason, p.state), coalesce(m.removed_at, m.due_since), null
-    from roster.plan p
-    join roster.mirror m on m.user_key = p.user_key
-    where p.action = 'block' and p.user_key = any (array(select c.user_key from roster.removal_candidates c))
+    -- Not blocked yet, whether it is due, held, or waits for another mode; without the plan, which takes long where they are many.
+    select a.user_key, a.auth0_user_id, coalesce(a.email, m.email),
+        coalesce(stuck.reason, case
+            when d.user_key is null then format('the row is gone (%s)', coalesce(m.removed_by, 'not folded yet'))
+            when a.incarnation <> m.incarnation then 'the key now means another person'
+            else 'the row is blocked'
+        end),
+        coalesce(m.removed_at, m.due_since), null
+    from (
+        select g.user_key from roster.mirror g where g.removed_at is not null
+        union
+        select g.user_key from roster.mirror g where g.incarnation > 1
+        union
+        select b.user_key from roster.desired_users b where b.blocked
+        union
+        select gone.user_key
+        from roster.changes c cross join unnest(case c.op when 'delete' then c.user_keys else c.keys_removed end) gone (user_key)
+        where c.folded_at is null
+    ) k
+    join roster.mirror m on m.user_key = k.user_key
+    join roster.accounts a on a.user_key = k.user_key and a.state = 'linked' and not a.blocked
+    left join roster.desired_users d on d.user_key = k.user_key
+    left join lateral (
+        select s.reason from roster.stuck s
+        where s.user_key = a.user_key and s.auth0_user_id = a.auth0_user_id and s.state = 'held' limit 1
+    ) stuck on true
+    where d.user_key is null or a.incarnation <> m.incarnation or d.blocked
 ) r
 cross join roster.settings s;
 
@@ -146,4 +167,4 @@ comment on column roster.removals.exposure is 'How long Auth0 could still issue 
 comment on column roster.removals.last_token_expires_at is
     'Whoever trusts tokens without asking Roster lets this person in until then, by removal.token_lifetime. Null: not blocked yet.';
 
-revoke execute on function roster.history_of(text), roster.history_of_transaction(xid8, text, integer) from public;
+revoke execute on function roster.changes_of(text), roster.history_of(text), roster.history_of_transaction(xid8, text, integer) from public;

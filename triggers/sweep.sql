@@ -2,7 +2,8 @@
 --
 -- Guarantees: users that nobody saw being inserted (a widened view, a disabled trigger) become baseline: they are looked at in Auth0
 -- before anything is created, and their invitations are staged. An account that was in doubt is looked at again. A user who is due
--- already is left so. During a pause those count whom the pause holds up, so that its end need not look at everybody.
+-- already is left so. Who waits for a person while roster.stuck does not say so is due too, and the other way round. During a pause
+-- those count whom the pause holds up, so that its end need not look at everybody.
 create or replace function roster.sweep(out made_due integer)
     language plpgsql
     set search_path = pg_catalog, pg_temp

@@ -62,7 +62,10 @@ impl Filter {
             Self::Disputed => {
                 "d.user_key = any (array(select p.user_key from roster.disputed p))"
             }
-            Self::Held => "d.user_key = any (array(select h.user_key from roster.held h))",
+            // Whose row is gone is on no list of users.
+            Self::Held => {
+                "d.user_key = any (array(select h.user_key from roster.held h where h.removed_by is null))"
+            }
             Self::Drift => {
                 "d.user_key = any (array(select f.user_key from roster.drift f where f.user_key is not null))"
             }

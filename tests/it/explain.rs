@@ -179,3 +179,31 @@ async fn a_removal_says_when_it_was_committed_blocked_and_over() {
         ]
     );
 }
+
+#[tokio::test]
+async fn who_is_to_be_out_and_is_not_blocked_yet_is_among_the_removals_whatever_holds_it_up() {
+    let world = World::new().await;
+    world.add(&["ada@example.test", "bob@example.test"]).await;
+    world.settle().await;
+    let removals = "select concat_ws('|', user_key, because, blocked_at is not null) from roster.removals order by 1";
+    world
+        .run("select roster.set_mode('additive'); delete from users where id = 1; update users set blocked = true where id = 2")
+        .await;
+    assert_eq!(
+        world.texts(removals).await,
+        [
+            "1|the row is gone (not folded yet)|f",
+            "2|the row is blocked|f"
+        ]
+    );
+    world.settle().await;
+    assert_eq!(
+        world.texts(removals).await,
+        ["1|the row is gone (delete)|f", "2|the row is blocked|f"]
+    );
+    world.enforce().await;
+    assert_eq!(
+        world.texts(removals).await,
+        ["1|the row is gone (delete)|t", "2|the row is blocked|t"]
+    );
+}

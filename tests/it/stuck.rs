@@ -1,6 +1,9 @@
 //! What waits for a person is told by cause, user by user, as long as it waits; and read a page at a time.
 
-use crate::support::{sql::rows, world::World};
+use crate::support::{
+    sql::{SETTLE, Sql, rows},
+    world::World,
+};
 
 async fn with_users(number: usize) -> World {
     let world = World::new().await;
@@ -212,4 +215,50 @@ async fn users_are_read_in_pages_by_key_removed_ones_among_them() {
         pages.extend(page);
     }
     assert_eq!(pages, whole);
+}
+
+/// Tables that a statement reads from one end to the other.
+async fn read_whole(sql: &Sql, query: &str) -> Vec<String> {
+    let explain = format!("explain (analyze, costs off, timing off, summary off) {query}");
+    let lines = sql.rows(&explain).await;
+    assert!(!lines.is_empty(), "{query}");
+    let large = ["users", "accounts", "mirror", "changes"];
+    let whole = |line: &String| {
+        line.contains("Seq Scan on")
+            && !line.contains("never executed")
+            && large
+                .iter()
+                .any(|table| line.contains(&format!("Scan on {table}")))
+    };
+    lines.into_iter().filter(whole).collect()
+}
+
+#[tokio::test]
+async fn a_page_reads_no_large_table_whole() {
+    let sql = Sql::enforcing().await;
+    sql.run("insert into users (email, name) select n || '@example.test', 'x' from generate_series(1, 20000) n")
+        .await;
+    sql.run(SETTLE).await;
+    sql.run(
+        "delete from users where id % 500 = 1; select roster.fold(); update roster.mirror set due = false;
+        insert into roster.changes (op, relation, of_users, user_keys, folded_at)
+            select 'update', 'public.users', true, array[n::text], now() from generate_series(1, 20000) n;
+        analyze public.users; analyze roster.accounts; analyze roster.mirror; analyze roster.changes; set jit = off",
+    )
+    .await;
+    for query in [
+        "select * from roster.user_sync where user_key > '3' order by user_key limit 50",
+        "select * from roster.user_sync where user_key = '77'",
+        "select * from roster.user_sync where email = '77@example.test'",
+        "select * from roster.problems",
+        "select * from roster.held order by since, user_key limit 50",
+        "select * from roster.status",
+        "select * from roster.changes_of('77')",
+    ] {
+        assert_eq!(read_whole(&sql, query).await, [""; 0], "{query}");
+    }
+    assert_ne!(
+        read_whole(&sql, "select * from roster.desired_users").await,
+        [""; 0]
+    );
 }
