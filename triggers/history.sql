@@ -34,7 +34,9 @@ select
     max(c.folded_at) as folded_at,
     max(c.actor) as actor
 from roster.changes c
-group by c.txid;
+group by c.txid
+-- The newest, as the view is mostly asked for, are read from the end of the index then.
+order by c.txid desc;
 
 comment on view roster.transactions is 'Who changed what in each transaction, newest: order by txid desc limit 50. What came of one: roster.history_of_transaction(txid).';
 comment on column roster.transactions.user_keys is 'Keys named, once for each statement that named them. Null: no statement could name any.';
