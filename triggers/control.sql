@@ -246,8 +246,8 @@ begin
             detail = 'Only accounts in roster.accounts are linked.',
             hint = 'select user_key, auth0_user_id from roster.accounts;';
     end if;
-    update roster.mirror set look_wanted = true, disputed = 'unlinked by a person' where user_key = key;
-    delete from roster.stuck where user_key = key;
+    update roster.mirror set look_wanted = true, disputed = 'unlinked' where user_key = key;
+    delete from roster.stuck s where s.user_key = key and s.auth0_user_id = unlink.auth0_user_id;
     insert into roster.changes (op, user_keys, reason) values ('unlink', '{}', unlink.auth0_user_id);
 end
 $function$;

@@ -11,6 +11,8 @@ return case next_step.state
     when 'held' then format('Let it go ahead: select roster.release_held(%L); or keep the account: select roster.discard_held(%1$L);', next_step.user_key)
     when 'disputed' then case
         when next_step.reason = 'key_doubled' then 'Mend the view roster.desired_users: it shows this key more than once.'
+        when next_step.reason like 'the row names %' then format('Put the id of the linked account back into the row; or say that it is the other one: select roster.link(%L, %L);',
+            next_step.user_key, substr(next_step.reason, length('the row names ') + 1))
         when next_step.reason like 'user % has the same address' then 'Give one of the rows with this address another one.'
         else format('Decide whose account it is: select roster.link(%L, ''auth0|…'');', next_step.user_key)
     end

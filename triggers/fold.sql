@@ -13,6 +13,7 @@ create or replace function roster.fold(batch integer default 500, out folded int
 as $function$
 declare
     ids bigint[];
+    named_keys text[];
     -- A statement that concerns more users than this goes to the bulk lane; more new ones in a transaction are invited on demand.
     mass constant integer := 200;
 begin
@@ -124,6 +125,8 @@ begin
             case t.last_kind when 'removed' then t.last_txid::xid8 when 'added' then null else old.removed_txid end as removed_txid,
             case when t.last_kind = 'removed' then t.last_at else coalesce(old.removed_at, now()) end as removed_at,
             coalesce(old.incarnation, 1) as incarnation,
+            -- A person said so, and roster.link() alone takes it back.
+            case when old.disputed = 'unlinked' then old.disputed end as unlinked,
             count(*) over (partition by n.user_key) > 1 as is_doubled
         from named n
         left join roster.mirror old on old.user_key = n.user_key
@@ -146,7 +149,7 @@ begin
         s.removed_by,
         case when s.removed_by is not null then s.removed_at end,
         s.removal_verdict,
-        case when s.is_doubled then 'key_doubled' end,
+        case when s.is_doubled then 'key_doubled' when not coalesce(s.is_another_person, false) then s.unlinked end,
         (s.is_new or coalesce(s.is_another_person, false)) and (settings.mode = 'observe' or s.came_in_bulk),
         (s.is_new or coalesce(s.is_another_person, false)) and s.blocked is true or s.is_new and settings.mode = 'observe',
         case
@@ -195,9 +198,24 @@ begin
     where c.id = any (ids) and m.user_key = a.user_key
         and (a.incarnation <> m.incarnation or not exists (select from roster.desired_users own where own.user_key = a.user_key));
 
-    -- What was found of them may be so no longer; the next look tells.
-    delete from roster.stuck s
-    where s.user_key in (select k.user_key from roster.changes c cross join unnest(c.user_keys) k (user_key) where c.id = any (ids));
+    -- What waits for a person may be otherwise now. The next look tells; during a pause there is none.
+    named_keys := array(
+        select distinct k.user_key
+        from roster.changes c cross join unnest(c.user_keys) k (user_key)
+        where c.id = any (ids) and not exists (select from roster.accounts a where a.written_back_txid = c.txid)
+    );
+    if (select s.paused_at is not null from roster.settings s) then
+        perform roster.note_stuck(named_keys);
+    else
+        delete from roster.stuck s where s.user_key = any (named_keys);
+    end if;
+
+    -- Of two with one address, nothing tells the one that the other has another now.
+    update roster.mirror m
+    set due = true, due_since = now(), generation = m.generation + 1
+    from roster.stuck s
+    where s.code = 'email_collides' and m.user_key = s.user_key and not m.due
+        and not exists (select from roster.desired_users other where lower(other.email) = lower(s.email) and other.user_key <> s.user_key);
 
     update roster.changes set folded_at = clock_timestamp() where id = any (ids);
 

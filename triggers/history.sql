@@ -123,7 +123,11 @@ select
     r.blocked_at + s.token_lifetime as last_token_expires_at
 from (
     select t.user_key, t.auth0_user_id, coalesce(a.email, m.email) as email,
-        case when m.removed_at is not null then format('the row is gone (%s)', m.removed_by) else 'the row is blocked' end as because,
+        case
+            when m.removed_at is not null then format('the row is gone (%s)', m.removed_by)
+            when exists (select from roster.desired_users d where d.user_key = t.user_key and d.blocked) then 'the row is blocked'
+            else 'the row was gone or blocked, and is there again'
+        end as because,
         coalesce(t.due_since, t.started_at) as committed_at,
         t.started_at + make_interval(secs => t.duration_ms / 1000.0) as blocked_at
     from roster.attempts t

@@ -415,11 +415,13 @@ select
         when s.paused_at is not null
             or s.mode = 'observe' and p.action not in ('look', 'link', 'rekey')
             or s.mode = 'additive' and p.is_removal then 'suppressed'
-        when p.waits_for is not null or p.next_attempt_at > now() or lease.holds then 'waiting'
+        when p.waits_for is not null or lease.holds then 'waiting'
+        -- The pace of mails and somebody else's address hold no block up; what failed is tried again in its time.
+        when p.next_attempt_at > now() and not (p.is_removal and p.error_code is null) then 'waiting'
         else 'due'
     end as state,
     p.lane,
-    coalesce(p.due_at, case when p.next_attempt_at > now() then p.next_attempt_at end) as due_at,
+    coalesce(p.due_at, case when p.next_attempt_at > now() and not (p.is_removal and p.error_code is null) then p.next_attempt_at end) as due_at,
     coalesce(
         held.because,
         case when p.disputed is not null then p.disputed end,
@@ -478,3 +480,21 @@ comment on column roster.plan.action is 'look, create, invite, update, block, un
 comment on column roster.plan.changes is 'Fields that will change in Auth0, each with "from" and "to".';
 comment on column roster.plan.code is 'Stable code of why it is disputed or parked. Null: it is not.';
 comment on column roster.plan.due_at is 'Not before this time. Null: no such wait.';
+
+-- During a pause nobody is at work who would note it.
+create or replace function roster.note_stuck(keys text[]) returns void
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    delete from roster.stuck s where s.user_key = any (keys);
+    insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason, since, removed_by)
+    select p.user_key, p.auth0_user_id, p.email, p.action, p.state, p.code, p.reason, coalesce(m.removed_at, m.due_since), m.removed_by
+    from roster.plan p join roster.mirror m on m.user_key = p.user_key
+    where p.user_key = any (keys) and p.state in ('held', 'disputed', 'parked') and p.action <> 'invite';
+end
+$function$;
+
+revoke execute on function roster.note_stuck(text[]) from public;
+
+comment on function roster.note_stuck(text[]) is 'Writes to roster.stuck what of these users'' plans waits for a person now.';

@@ -143,9 +143,14 @@ create or replace view roster.user_sync as
     ) stuck on true
     left join lateral (
         -- What the row itself lacks, before anything was tried.
-        select coalesce(roster.row_fault(d.email), case when accounts.ids is null and exists (
-            select from roster.desired_users other where lower(other.email) = lower(d.email) and other.user_key <> d.user_key
-        ) then 'email_collides' end) as code
+        select case
+            -- No account is made for who is blocked.
+            when accounts.ids is null and d.blocked then null
+            when accounts.ids is null and exists (
+                select from roster.desired_users other where lower(other.email) = lower(d.email) and other.user_key <> d.user_key
+            ) then coalesce(roster.row_fault(d.email), 'email_collides')
+            else roster.row_fault(d.email)
+        end as code
     ) fault on true
     order by d.user_key
 )

@@ -8,6 +8,9 @@ create or replace function roster.sweep(out made_due integer)
     language plpgsql
     set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    paused constant boolean := (select s.paused_at is not null from roster.settings s);
+    stuck_otherwise text[];
 begin
     -- Who was mailed a link before the block may set a password with it, and that may lift the block (Auth0 does not say): each block is
     -- looked at again some times, until such a link has expired (after 5 days).
@@ -46,6 +49,16 @@ begin
     where m.removed_at is not null
         and exists (select from roster.desired_users d where d.user_key = m.user_key)
         and m.user_key not in (select n.user_key from roster.news n);
+    -- A person's verdict is of one removal: where none is wanted any more, the next one is another question. Who is removed by a table
+    -- that names nobody, such as one of departments, is never news of his own.
+    update roster.mirror m set removal_verdict = null
+    where m.removal_verdict is not null and m.removed_at is null
+        and exists (select from roster.desired_users d where d.user_key = m.user_key and d.blocked is not true)
+        and not exists (
+            select from roster.accounts a cross join roster.settings s
+            where a.user_key = m.user_key and a.incarnation <> m.incarnation and a.state in ('linked', 'missing')
+                and (not a.blocked or s.delete_after is not null)
+        );
 
     with doubled as (
         select d.user_key from roster.desired_users d group by d.user_key having count(*) > 1
@@ -97,15 +110,15 @@ begin
         from planned p where p.state in ('held', 'disputed', 'parked') and p.action <> 'invite'
     ),
     untold as (
-        (select * from to_tell except select * from told)
+        (select * from to_tell except all select * from told)
         union all
-        (select * from told except select * from to_tell)
+        (select * from told except all select * from to_tell)
     ),
     wanted as (
         select w.user_key, min(w.lane::roster.lane) as lane
         from (
             select p.user_key, p.lane from planned p
-            where p.state = 'due' or p.state = 'suppressed' and (select s.paused_at is not null from roster.settings s)
+            where p.state = 'due' or p.state = 'suppressed' and paused
             union all
             select u.user_key, case when u.state = 'held' then 'removal' else 'update' end from untold u
         ) w
@@ -121,8 +134,18 @@ begin
         from wanted w cross join crowd
         where m.user_key = w.user_key and not m.due
         returning 1
+    ),
+    -- Who is due already, such as for a mail that waits for its pace, goes first from now on if it is a removal.
+    first as (
+        update roster.mirror m
+        set lane = 'removal', next_attempt_at = case when m.error_code is not null then m.next_attempt_at end
+        from wanted w
+        where m.user_key = w.user_key and w.lane = 'removal' and m.due and m.lane <> 'removal'
     )
-    select made_due + count(*) into made_due from marked;
+    select made_due + count(*), (select array_agg(distinct u.user_key) from untold u) into made_due, stuck_otherwise from marked;
+    if paused then
+        perform roster.note_stuck(stuck_otherwise);
+    end if;
 end
 $function$;
 

@@ -165,6 +165,7 @@ async fn take_turn(
             match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
                     record::rekey(tx, terms.reactor, row).await?;
+                    stuck.retain(|row| row.user_key != key);
                     again.push(key);
                 }
                 Some(row) if row.action == Action::Rekey => {

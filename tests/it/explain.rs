@@ -206,4 +206,13 @@ async fn who_is_to_be_out_and_is_not_blocked_yet_is_among_the_removals_whatever_
         world.texts(removals).await,
         ["1|the row is gone (delete)|t", "2|the row is blocked|t"]
     );
+    world
+        .run("update users set blocked = false where id = 2; insert into users (id, email, name) values (1, 'ada@example.test', 'ada')")
+        .await;
+    world.settle().await;
+    let back = "the row was gone or blocked, and is there again";
+    assert_eq!(
+        world.texts(removals).await,
+        [format!("1|{back}|t"), format!("2|{back}|t")]
+    );
 }

@@ -283,3 +283,79 @@ async fn a_mirror_of_another_database_or_tenant_observes_until_somebody_chooses(
     world.settle().await;
     assert_eq!(world.tenant.writes().await, 0);
 }
+
+/// Users whom a table beside blocks, which names none of them.
+async fn in_departments(number: usize, change: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new().await;
+    change(&mut world);
+    let create = "create table depts (name text primary key, blocked boolean not null default false); insert into depts values ('Artist');";
+    world.run(create).await;
+    let view = world
+        .texts("select pg_get_viewdef('roster.desired_users')")
+        .await
+        .remove(0);
+    let by_dept = "(u.blocked or exists (select from public.depts x where x.name = u.role::text and x.blocked)) as blocked";
+    let mapped = view.replacen("u.blocked", by_dept, 1);
+    assert_ne!(mapped, view);
+    world
+        .run(&format!("create or replace view roster.desired_users as {mapped}; select roster.watch('public.depts')"))
+        .await;
+    world.settle().await;
+    world.add_many(number).await;
+    world.settle().await;
+    world
+}
+
+#[tokio::test]
+async fn a_verdict_is_of_one_removal_and_not_of_the_next() {
+    let world = in_departments(30, |_| {}).await;
+    let block = "update depts set blocked = true";
+    let unblock = "update depts set blocked = false";
+    world.run(block).await;
+    world.settle_in_time().await;
+    assert_eq!(
+        (blocked(&world).await, held(&world).await),
+        (0, "30".into())
+    );
+    world.run("select roster.release_held('all')").await;
+    world.settle_in_time().await;
+    assert_eq!(blocked(&world).await, 30);
+    world.run(unblock).await;
+    world.settle_in_time().await;
+    assert_eq!(blocked(&world).await, 0);
+    // Done again by mistake.
+    world
+        .run("update roster.accounts set removed_at = null")
+        .await;
+    world.run(block).await;
+    world.settle_in_time().await;
+    assert_eq!(
+        (blocked(&world).await, held(&world).await),
+        (0, "30".into())
+    );
+    // Kept, and taken back; then one of them is to be out after all.
+    world.run("select roster.discard_held('all')").await;
+    world.settle_in_time().await;
+    world.run(unblock).await;
+    world.settle_in_time().await;
+    world
+        .run("insert into depts values ('Editor'); update users set role = 'Editor' where id > 1")
+        .await;
+    world.settle_in_time().await;
+    world
+        .run("update depts set blocked = true where name = 'Artist'")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!((blocked(&world).await, held(&world).await), (1, "0".into()));
+}
+
+#[tokio::test]
+async fn a_block_waits_for_no_mail() {
+    let world = in_departments(6, |world| world.reactor.terms.invitations_per_minute = 1).await;
+    let waiting =
+        "select count(*)::text from roster.plan where action = 'invite' and state = 'waiting'";
+    assert_eq!(world.texts(waiting).await, ["5"]);
+    world.run("update depts set blocked = true").await;
+    world.settle().await;
+    assert_eq!(blocked(&world).await, 6);
+}

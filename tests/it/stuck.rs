@@ -217,6 +217,141 @@ async fn users_are_read_in_pages_by_key_removed_ones_among_them() {
     assert_eq!(pages, whole);
 }
 
+#[tokio::test]
+async fn who_comes_under_the_key_of_a_held_one_does_not_hide_the_removal() {
+    let world = with_users(2).await;
+    world
+        .run("update roster.settings set guard_protected = '{user-1@example.test}'; delete from users where id = 1")
+        .await;
+    world.settle().await;
+    world
+        .run("insert into users (id, email, name) values (1, 'anna@example.test', 'Anna')")
+        .await;
+    world.settle_in_time().await;
+    let written = "select count(*)::text from users where auth0_user_id is not null";
+    assert_eq!(
+        world.texts(written).await,
+        ["2"],
+        "the new id is in the row"
+    );
+    world.fold().await;
+    assert_eq!(told(&world).await, ["1 block held -"]);
+}
+
+#[tokio::test]
+async fn what_a_takeover_ended_is_told_no_more_and_nothing_twice() {
+    let world = with_users(2).await;
+    world
+        .run(
+            "update roster.settings set guard_protected = '{user-1@example.test}';
+            select roster.pause('why')",
+        )
+        .await;
+    for statement in [
+        "delete from users where id = 2",
+        "delete from users where id = 1",
+        "insert into users (id, email, name, auth0_user_id)
+            select 1, a.email, 'Ines', a.auth0_user_id from roster.accounts a where a.user_key = '2'",
+        "select roster.resume()",
+    ] {
+        world.run(statement).await;
+    }
+    world.settle_in_time().await;
+    assert_eq!(told(&world).await, ["1 block held -"]);
+    let again = "insert into roster.stuck select * from roster.stuck";
+    world.run(again).await;
+    world.sweep().await;
+    assert_eq!(told(&world).await, ["1 block held -"]);
+}
+
+#[tokio::test]
+async fn a_pause_hides_nothing_that_waits_for_a_person() {
+    let world = with_users(3).await;
+    world
+        .run("update roster.settings set guard_protected = '{user-1@example.test}'; select roster.pause('why')")
+        .await;
+    world
+        .run("delete from users where id = 1; update users set email = 'nonsense' where id = 2")
+        .await;
+    world.fold().await;
+    let both = ["1 block held -", "2 update parked email_invalid"];
+    assert_eq!(told(&world).await, both);
+    world
+        .run("insert into users (id, email, name) values (1, 'user-1@example.test', 'User')")
+        .await;
+    world.fold().await;
+    assert_eq!(told(&world).await, both[1..]);
+    // What nothing told of is found by the sweep.
+    world
+        .run("alter table users disable trigger roster_delete; delete from users where id = 1; alter table users enable always trigger roster_delete")
+        .await;
+    world.sweep().await;
+    assert_eq!(told(&world).await, both);
+}
+
+#[tokio::test]
+async fn an_account_that_is_forgotten_takes_its_own_note_and_stays_forgotten() {
+    let world = with_users(2).await;
+    world
+        .run(
+            "update roster.settings set guard_protected = '{user-1@example.test}';
+            insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state, email, observed_at)
+                values ('google-oauth2|1', '1', 1, 'further', 'linked', 'user-1@example.test', now());
+            delete from users where id = 1",
+        )
+        .await;
+    world.settle().await;
+    assert_eq!(told(&world).await, ["1 block held -", "1 block held -"]);
+    world.run("select roster.unlink('google-oauth2|1')").await;
+    assert_eq!(told(&world).await, ["1 block held -"]);
+    world
+        .run("select roster.unlink(auth0_user_id) from roster.accounts where user_key = '2'")
+        .await;
+    world
+        .run("select roster.resync('2'); update users set name = 'Ben' where id = 2")
+        .await;
+    world.settle_in_time().await;
+    let linked = "select count(*)::text from roster.accounts where user_key = '2'";
+    assert_eq!(world.texts(linked).await, ["0"]);
+    assert_eq!(
+        world.problems().await,
+        ["disputed unlinked"],
+        "until a person links one"
+    );
+}
+
+#[tokio::test]
+async fn of_two_with_one_address_the_other_goes_on_once_it_is_free() {
+    let world = with_users(1).await;
+    world
+        .run(
+            "drop index users_email_without_case;
+            insert into users (email, name) values ('USER-1@example.test', 'x'), ('two@example.test', 'x'), ('TWO@example.test', 'x')",
+        )
+        .await;
+    world.settle().await;
+    assert_eq!(told(&world).await.len(), 3);
+    world
+        .run("update users set email = 'one@example.test' where id = 1; delete from users where id = 4")
+        .await;
+    world.settle_in_time().await;
+    assert_eq!(told(&world).await, [""; 0]);
+    for email in [
+        "one@example.test",
+        "user-1@example.test",
+        "two@example.test",
+    ] {
+        assert!(world.tenant.user(email).await.is_some(), "{email}");
+    }
+    // For who is blocked none is made, so that nothing collides.
+    world
+        .run("insert into users (email, blocked) values ('TWO@example.test', true)")
+        .await;
+    world.settle().await;
+    assert_eq!(stands(&world).await, [""; 0]);
+    assert_eq!(told(&world).await, [""; 0]);
+}
+
 /// Tables that a statement reads from one end to the other.
 async fn read_whole(sql: &Sql, query: &str) -> Vec<String> {
     let explain = format!("explain (analyze, costs off, timing off, summary off) {query}");
