@@ -167,6 +167,14 @@ begin
         keys := array(select roster.find_users(which));
         keys := array(select distinct p.user_key from roster.plan p where p.state = 'held' and p.user_key = any (keys));
     end if;
+    if cardinality(keys) = 0 and which <> 'all' and exists (
+        select from roster.held h where h.user_key in (select roster.find_users(which))
+    ) then
+        raise exception using errcode = 'RO005',
+            message = format('the removal of %L is held no more', which),
+            detail = 'It was when the reactor last looked at it; its plan says otherwise by now.',
+            hint = format('select roster.resync(%L);', which);
+    end if;
     if cardinality(keys) = 0 then
         raise exception using errcode = 'RO005',
             message = format('no removal is held for %L', which),

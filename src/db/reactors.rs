@@ -58,13 +58,15 @@ pub async fn register(
     pool.transaction(QUICK, async |tx| {
         let before = tx
             .query_one(
-                "select mode, tenant, database_identity is distinct from roster.this_database() and database_identity is not null \
-                 from roster.settings for update",
+                "select mode, tenant, database_identity is distinct from roster.this_database() and database_identity is not null, \
+                    case when written_by is not null then to_jsonb(s) - '{written_by, written_at}'::text[] end \
+                 from roster.settings s for update",
                 &[],
             )
             .await?;
         let (mode, tenant, elsewhere): (String, Option<String>, bool) =
             (before.get(0), before.get(1), before.get(2));
+        let known: Option<Value> = before.get(3);
         let fallback = match (mode.as_str(), tenant) {
             ("observe", _) => None,
             _ if elsewhere => Some(Fallback::AnotherDatabase),
@@ -106,6 +108,15 @@ pub async fn register(
             ],
         )
         .await?;
+        let differs = "select coalesce(to_jsonb(s) - '{written_by, written_at}'::text[] <> $1::jsonb, false) from roster.settings s";
+        if tx.query_one(differs, &[&known]).await?.get(0) {
+            // Whom the guard holds, and who is to be deleted by now, may be others: everybody is looked at.
+            tx.execute(
+                "insert into roster.changes (op, reason) values ('settings', 'another configuration')",
+                &[],
+            )
+            .await?;
+        }
         let pid = i32::try_from(std::process::id()).unwrap_or_default();
         let host = nix::unistd::gethostname()
             .map_or_else(|_| "?".to_owned(), |h| h.to_string_lossy().into_owned());

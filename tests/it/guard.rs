@@ -359,3 +359,31 @@ async fn a_block_waits_for_no_mail() {
     world.settle().await;
     assert_eq!(blocked(&world).await, 6);
 }
+
+#[tokio::test]
+async fn another_configuration_of_the_guard_counts_from_the_start_of_the_reactor() {
+    let mut world = with_users(2, |settings| {
+        settings.guard_protected = vec!["user-1@example.test".to_owned()];
+    })
+    .await;
+    world.run("delete from users where id = 1").await;
+    world.settle().await;
+    assert_eq!(held(&world).await, "1");
+    let told = "select count(*)::text from roster.changes where op = 'settings'";
+    world.reactor.terms.reactor = uuid::Uuid::new_v4();
+    world.reactor.register().await.expect("a reactor like it");
+    assert_eq!(world.texts(told).await, ["0"]);
+    world.reactor.settings.guard_protected.clear();
+    world.reactor.terms.reactor = uuid::Uuid::new_v4();
+    world.reactor.register().await.expect("another reactor");
+    assert_eq!(world.texts(told).await, ["1"]);
+    let early = world.sql.execute("select roster.release_held('1')", &[]);
+    let early = early.await.expect_err("held no more");
+    let early = early.as_db_error().expect("what the function says");
+    assert_eq!(
+        (early.code().code(), early.hint()),
+        ("RO005", Some("select roster.resync('1');"))
+    );
+    world.settle().await;
+    assert_eq!((blocked(&world).await, held(&world).await), (1, "0".into()));
+}
