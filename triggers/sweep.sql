@@ -107,7 +107,7 @@ begin
     ),
     to_tell as (
         select p.user_key, p.auth0_user_id, p.action, p.state, p.code
-        from planned p where p.state in ('held', 'disputed', 'parked') and p.action <> 'invite'
+        from planned p where roster.is_stuck(p.state, p.action)
     ),
     untold as (
         (select * from to_tell except all select * from told)

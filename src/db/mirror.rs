@@ -36,7 +36,7 @@ use super::{
     done::{Done, Effect},
     plan::{Action, COLUMNS, PlanRow},
     pool::{Pool, QUICK},
-    record,
+    record, stuck,
 };
 
 /// A user this reactor holds a lease on.
@@ -124,7 +124,6 @@ async fn take_turn(
     let mut next = Vec::new();
     let mut settled = Vec::new();
     let mut held_addresses = Vec::new();
-    let mut stuck: Vec<PlanRow> = Vec::new();
     for done in &done {
         if done.effect == Effect::NotMade {
             // Who did not get a turn makes room for whoever comes first by now, such as a removal.
@@ -140,6 +139,7 @@ async fn take_turn(
                 key: done.user_key.clone(),
                 wait: None,
                 agrees: true,
+                left: Some(Vec::new()),
             });
         }
     }
@@ -161,11 +161,9 @@ async fn take_turn(
         let mut again = Vec::new();
         for key in open {
             let mine = rows.remove(&key).unwrap_or_default();
-            stuck.extend(mine.iter().filter(|row| row.is_stuck()).cloned());
             match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
                     record::rekey(tx, terms.reactor, row).await?;
-                    stuck.retain(|row| row.user_key != key);
                     again.push(key);
                 }
                 Some(row) if row.action == Action::Rekey => {
@@ -177,7 +175,10 @@ async fn take_turn(
                     last_at: users.get(&key).copied().filter(|_| mine.len() == 1),
                 }),
                 None if paused && mine.iter().any(|row| row.state == "suppressed") => {
-                    settled.push(Settled::later(key, Duration::ZERO));
+                    settled.push(Settled {
+                        left: Some(mine),
+                        ..Settled::later(key, Duration::ZERO)
+                    });
                 }
                 None => {
                     let waiting = mine
@@ -188,6 +189,7 @@ async fn take_turn(
                         key,
                         wait: wait(&mine, now),
                         agrees: mine.iter().all(|row| row.action == Action::Invite),
+                        left: Some(mine),
                     });
                 }
             }
@@ -203,7 +205,9 @@ async fn take_turn(
         .collect();
     renew(tx, terms, &begun_keys).await?;
     release(tx, &settled).await?;
-    note_stuck(tx, &settled, &stuck).await?;
+    let left = settled.iter();
+    let left = left.filter_map(|one| Some((one.key.as_str(), one.left.as_deref()?)));
+    stuck::note(tx, &left.collect::<Vec<_>>()).await?;
     ask_for(tx, &held_addresses).await?;
     Ok(Turn { begun, held_up })
 }
@@ -431,6 +435,8 @@ struct Settled {
     wait: Option<Duration>,
     /// Auth0 is known to agree with the row; an invitation may still be open.
     agrees: bool,
+    /// What is left of the plan; `None`: it was not read to its end.
+    left: Option<Vec<PlanRow>>,
 }
 
 impl Settled {
@@ -439,58 +445,9 @@ impl Settled {
             key,
             wait: Some(wait),
             agrees: false,
+            left: None,
         }
     }
-}
-
-/// Of the users who are let go, tells what waits for a person, instead of what was told of them before. Mostly nothing is or was, which
-/// costs one look at an index.
-async fn note_stuck(
-    tx: &Transaction<'_>,
-    settled: &[Settled],
-    stuck: &[PlanRow],
-) -> Result<(), DbError> {
-    if settled.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<&str> = settled.iter().map(|one| one.key.as_str()).collect();
-    let forget = tx
-        .prepare_cached("delete from roster.stuck where user_key = any($1)")
-        .await?;
-    tx.execute(&forget, &[&keys]).await?;
-    let over: HashSet<&str> = keys.into_iter().collect();
-    let rows: Vec<&PlanRow> = stuck
-        .iter()
-        .filter(|row| over.contains(row.user_key.as_str()))
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let column = |of: fn(&PlanRow) -> Option<&str>| -> Vec<Option<&str>> {
-        rows.iter().map(|row| of(row)).collect()
-    };
-    let note = tx
-        .prepare_cached(
-            "insert into roster.stuck (user_key, auth0_user_id, email, action, state, code, reason, since, removed_by) \
-             select s.*, coalesce(m.removed_at, m.due_since), m.removed_by \
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) s (user_key) \
-             join roster.mirror m on m.user_key = s.user_key",
-        )
-        .await?;
-    tx.execute(
-        &note,
-        &[
-            &column(|row| Some(&row.user_key)),
-            &column(|row| row.auth0_user_id.as_deref()),
-            &column(|row| row.email.as_deref()),
-            &column(|row| Some(row.action.as_str())),
-            &column(|row| Some(&row.state)),
-            &column(|row| row.code.as_deref()),
-            &column(|row| row.reason.as_deref()),
-        ],
-    )
-    .await?;
-    Ok(())
 }
 
 async fn release(tx: &Transaction<'_>, settled: &[Settled]) -> Result<(), DbError> {

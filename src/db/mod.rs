@@ -26,6 +26,7 @@ pub mod pool;
 pub mod reactors;
 mod record;
 pub mod statement;
+mod stuck;
 pub mod write_back;
 
 use tokio_postgres::error::SqlState;

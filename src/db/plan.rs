@@ -90,12 +90,6 @@ pub struct PlanRow {
 }
 
 impl PlanRow {
-    /// Waits for a person, and is told so in `roster.stuck`; of mails the ledger of invitations tells.
-    pub(super) fn is_stuck(&self) -> bool {
-        matches!(self.state.as_str(), "held" | "disputed" | "parked")
-            && self.action != Action::Invite
-    }
-
     pub(super) fn from_row(row: &Row) -> Result<Self, DbError> {
         let word: &str = row.get("action");
         Ok(Self {
