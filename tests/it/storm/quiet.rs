@@ -141,7 +141,7 @@ async fn time_passes(stage: &Stage<'_>, counts: &Counts) {
         // The last statement of a killed reactor may still be under way; the next round comes.
         let _ = stage.control.batch_execute(waits).await;
     }
-    let held = "select count(*) from roster.held";
+    let held = "select count(*) from roster.plan where state = 'held'";
     let held: i64 = stage.control.query_one(held, &[]).await.expect(held).get(0);
     if held > 0 {
         counts.add("held", held.cast_unsigned());
