@@ -279,8 +279,10 @@ select
         when what.action = 'create' and namesake.user_key is not null then 'disputed'
     end as verdict,
     case
-        when what.action = 'rekey' and (select a.call_id is not null from roster.accounts a where a.auth0_user_id = rekeyed.auth0_user_id)
-            then format('a call for the account of user %s is in flight', rekeyed.user_key)
+        when what.action = 'rekey' and exists (
+            select from roster.accounts x join roster.accounts a on a.user_key = x.user_key and a.incarnation = x.incarnation
+            where x.auth0_user_id = rekeyed.auth0_user_id and a.call_id is not null
+        ) then format('a call for the account of user %s is in flight', rekeyed.user_key)
         when what.action = 'create' and holder.user_key is not null then format('the address is still held by user %s', holder.user_key)
     end as waits_for,
     null::timestamptz as due_at,

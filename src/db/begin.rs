@@ -1,7 +1,7 @@
 //! Begin: calls are marked as in flight before they are made, a statement for all of a kind, so that a crash leaves a trace of each.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -80,7 +80,14 @@ pub(super) async fn begin(
     }
     started.later = wait_for_places(tx, terms, uninvited).await?;
     choose_ids(tx, terms, &mut creates).await?;
-    mark(tx, terms, &others).await?;
+    let marked = mark(tx, terms, &others).await?;
+    let (others, stale): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|call| marked.contains(&call.call_id));
+    let stale = stale
+        .into_iter()
+        .map(|call| (call.row.user_key, Duration::ZERO));
+    started.later.extend(stale);
     learn(tx, &mut looks).await?;
     started.begun.extend(others);
     started.begun.extend(creates);
@@ -218,14 +225,21 @@ async fn wait_for_places(
         .collect())
 }
 
-async fn mark(tx: &Transaction<'_>, terms: &Terms, calls: &[Begun]) -> Result<(), DbError> {
+/// Gives the calls that are in flight now. One that is not was planned for an account that is another user's by now: somebody took it over
+/// after the plan was read.
+async fn mark(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    calls: &[Begun],
+) -> Result<HashSet<Uuid>, DbError> {
     if calls.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     let statement = tx
         .prepare_cached(
-            "update roster.accounts a set call_id = c.call_id, call_action = c.action, call_deadline = clock_timestamp() + make_interval(secs => $4) \
-             from unnest($1::text[], $2::uuid[], $3::text[]) c (auth0_user_id, call_id, action) where a.auth0_user_id = c.auth0_user_id",
+            "update roster.accounts a set call_id = c.call_id, call_action = c.action, call_deadline = clock_timestamp() + make_interval(secs => $5) \
+             from unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) c (auth0_user_id, call_id, action, user_key) \
+             where a.auth0_user_id = c.auth0_user_id and a.user_key = c.user_key and a.call_id is null returning a.call_id",
         )
         .await?;
     let ids: Vec<Option<&str>> = calls
@@ -234,9 +248,14 @@ async fn mark(tx: &Transaction<'_>, terms: &Terms, calls: &[Begun]) -> Result<()
         .collect();
     let call_ids: Vec<Uuid> = calls.iter().map(|c| c.call_id).collect();
     let actions: Vec<&str> = calls.iter().map(|c| c.row.action.as_str()).collect();
-    tx.execute(&statement, &[&ids, &call_ids, &actions, &deadline(terms)])
+    let keys: Vec<&str> = calls.iter().map(|c| c.row.user_key.as_str()).collect();
+    let marked = tx
+        .query(
+            &statement,
+            &[&ids, &call_ids, &actions, &keys, &deadline(terms)],
+        )
         .await?;
-    Ok(())
+    Ok(marked.iter().map(|row| row.get(0)).collect())
 }
 
 /// What a look has to know: had Auth0 said that the account exists, is the row there for this account, is the id ours.

@@ -19,6 +19,8 @@
 //! * A call that Auth0 applies after that look, since it was under way for so long: the sweep looks a second time.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
+//! * An account that another user takes over: under the rows of both, and not while a call is open. What was planned for it before that
+//!   in the same turn is not begun, since a call is only marked on an account of the user it was planned for.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -81,7 +83,7 @@ pub struct Turn {
 
 /// A lease outlasts a call's deadline by this, so that its result can still be recorded.
 const FOR_THE_RECORD: Duration = Duration::from_secs(5);
-/// When to look again at a user who is due and was not claimed, since somebody's transaction holds the row: perhaps for long.
+/// When to look again at a user whose row, or that of whoever had the account before, somebody's transaction holds: perhaps for long.
 const WHILE_HELD: Duration = Duration::from_millis(100);
 /// Accounts one user may take over in one turn.
 const MOST_TAKEOVERS: u32 = 8;
@@ -163,8 +165,10 @@ async fn take_turn(
             let mine = rows.remove(&key).unwrap_or_default();
             match first_due(&mine) {
                 Some(row) if row.action == Action::Rekey && takeovers <= MOST_TAKEOVERS => {
-                    record::rekey(tx, terms.reactor, row).await?;
-                    again.push(key);
+                    match record::rekey(tx, terms.reactor, row).await? {
+                        true => again.push(key),
+                        false => settled.push(Settled::later(key, WHILE_HELD)),
+                    }
                 }
                 Some(row) if row.action == Action::Rekey => {
                     settled.push(Settled::later(key, Duration::from_secs(60)));

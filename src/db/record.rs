@@ -109,15 +109,17 @@ pub(super) async fn record(
 const TAKEN: &str = "with taken as ( \
     select a.user_key, a.incarnation, a.origin = 'made' and not am.baseline as invites from roster.accounts a join roster.mirror am on am.user_key = a.user_key \
     where a.auth0_user_id = $2 and (a.incarnation <> am.incarnation \
-        or not exists (select from roster.desired_users d where d.user_key = a.user_key)))";
+        or not exists (select from roster.desired_users d where d.user_key = a.user_key)) \
+        and not exists (select from roster.accounts o where o.user_key = a.user_key and o.incarnation = a.incarnation and o.call_id is not null))";
 
 /// Takes the accounts of a key without row (or of a past person of this key) over to the user in `row`, if they are still to be had.
-/// Where the account is a further one of the user in `row`, it is given to the live user who has its address now.
+/// Where the account is a further one of the user in `row`, it is given to the live user who has its address now. False, and nothing
+/// done, while somebody is at work with the user who had them: a call may have been begun for them since the plan was read.
 pub(super) async fn rekey(
     tx: &Transaction<'_>,
     reactor: Uuid,
     row: &PlanRow,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let own = tx
         .prepare_cached(
             "select exists (select from roster.accounts where auth0_user_id = $2 and user_key = $1 and origin = 'further')",
@@ -127,7 +129,20 @@ pub(super) async fn rekey(
         .query_one(&own, &[&row.user_key, &row.auth0_user_id])
         .await?;
     if own.get(0) {
-        return give(tx, reactor, row).await;
+        give(tx, reactor, row).await?;
+        return Ok(true);
+    }
+    let former = tx
+        .prepare_cached(
+            "select from roster.accounts a join roster.mirror m on m.user_key = a.user_key where a.auth0_user_id = $1 for update of m skip locked",
+        )
+        .await?;
+    if tx
+        .query_opt(&former, &[&row.auth0_user_id])
+        .await?
+        .is_none()
+    {
+        return Ok(false);
     }
     let statement = tx
         .prepare_cached(
@@ -174,7 +189,7 @@ pub(super) async fn rekey(
         &[&row.user_key],
     )
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// The new user is told of it as of a log-in that was matched by its address.

@@ -173,6 +173,18 @@ async fn an_account_with_an_open_call_is_looked_at_before_somebody_takes_it_over
     sql.run("insert into users (id, email) values (7, 'ada@example.test'); select roster.fold()")
         .await;
     assert_eq!(sql.plan().await, ["1 look due", "7 rekey waiting"]);
+    // All accounts of a person are taken over together.
+    sql.run(
+        "insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state, blocked, call_id, call_action, call_deadline) \
+         select 'google-oauth2|1', user_key, incarnation, 'further', 'linked', true, call_id, call_action, call_deadline from roster.accounts where user_key = '1'; \
+         update roster.accounts set call_id = null, call_action = null, call_deadline = null where origin = 'made' and user_key = '1'",
+    )
+    .await;
+    assert!(
+        sql.plan().await.contains(&"7 rekey waiting".to_owned()),
+        "{:?}",
+        sql.plan().await
+    );
 }
 
 #[tokio::test]

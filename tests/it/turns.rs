@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::support::{
     sql::{SETTLE, Sql},
-    world::{World, eventually},
+    world::{World, eventually, text},
 };
 
 const ADA: &str = "ada@example.test";
@@ -218,6 +218,56 @@ async fn of_two_rows_of_one_turn_that_claim_an_account_one_gets_it() {
         .texts("select a.user_key from roster.accounts a join hers h on h.id = a.auth0_user_id")
         .await;
     assert_eq!(taken, owner, "once, and for good");
+}
+
+/// Ada's row has gone and is back under another key. Gives her account.
+async fn ada_under_another_key(world: &World, columns: &str, values: &str) -> String {
+    world.add(&[ADA]).await;
+    world.settle().await;
+    let again = format!(
+        "delete from users; insert into users (id, email{columns}) values (7, 'ada@example.test'{values})"
+    );
+    world.run(&again).await;
+    world.fold().await;
+    text(&world.tenant.account(ADA).await["user_id"])
+}
+
+#[tokio::test]
+async fn an_account_that_is_taken_over_in_a_turn_is_not_changed_for_its_former_user_as_well() {
+    let world = World::new().await;
+    ada_under_another_key(&world, ", blocked", ", true").await;
+    let claims = claimed(&world, 16).await;
+    assert_eq!(claims.len(), 2);
+    let begun = turn(&world, &claims, &[]).await;
+    let keys: Vec<&str> = begun
+        .iter()
+        .map(|call| call.row.user_key.as_str())
+        .collect();
+    assert_eq!(keys, ["7"], "two at a time would be each other's ban");
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["blocked"], true);
+    world.run("update users set blocked = false").await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.account(ADA).await["blocked"], false);
+}
+
+#[tokio::test]
+async fn an_account_is_not_taken_over_while_a_turn_of_its_former_user_goes_on() {
+    let world = World::new().await;
+    let account = ada_under_another_key(&world, "", "").await;
+    // As a turn does that has read its plan and begins a call.
+    world
+        .run("begin; select from roster.mirror where user_key = '1' for update")
+        .await;
+    let claims = claimed(&world, 16).await;
+    assert_eq!(claims.len(), 1);
+    assert_eq!(turn(&world, &claims, &[]).await.len(), 0);
+    let owner = format!("select user_key from roster.accounts where auth0_user_id = '{account}'");
+    assert_eq!(world.texts(&owner).await, ["1"]);
+    world.run("commit").await;
+    world.settle_in_time().await;
+    assert_eq!(world.texts(&owner).await, ["7"]);
+    assert_eq!(world.plan().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -334,13 +334,23 @@ async fn said(stage: &Stage<'_>, which: &str) -> String {
             (select string_agg(concat_ws(' ', 'change', c.id, c.txid, c.op, c.relation, c.user_keys, c.keys_added, c.keys_removed, c.changed_at::time, c.folded_at::time, c.reason), E'\n' order by c.id) \
                 from roster.changes c where exists (select from who where c.user_keys @> array[who.user_key])), \
             (select string_agg(concat_ws(' ', 'attempt', t.user_key, t.auth0_user_id, t.action, t.code, t.changes::text, t.started_at::time, t.duration_ms), E'\n' order by t.id) \
-                from roster.attempts t join who using (user_key)))";
+                from roster.attempts t join who using (user_key))), \
+            array(select a.auth0_user_id from roster.accounts a join who using (user_key))";
     let row = stage
         .control
         .query_one(query, &[&which])
         .await
         .expect(query);
-    row.get(0)
+    let (mut said, accounts): (String, Vec<String>) = (row.get(0), row.get(1));
+    for request in stage.tenant.list("requests").await {
+        let path = text(&request["path"]).replace("%7C", "|");
+        if request["method"] != "GET" && accounts.iter().any(|id| path.ends_with(id.as_str())) {
+            let [at, method, status, body] =
+                ["at", "method", "status", "body"].map(|field| request[field].to_string());
+            said += &format!("\nasked {at} {method} {path} {status} {body}");
+        }
+    }
+    said
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
