@@ -173,7 +173,6 @@ impl Default for MachineClient {
             "create:users",
             "update:users",
             "delete:users",
-            "create:user_tickets",
             "read:connections",
         ];
         Self {

@@ -165,6 +165,8 @@ async fn what_the_demo_says_to_export_lets_every_command_work_on_it() {
         let said = said.await.expect("an end").expect("the program runs");
         let error = String::from_utf8_lossy(&said.stderr);
         assert_eq!(said.status.code(), Some(0), "{words:?}: {error}{said:?}");
+        let told = String::from_utf8_lossy(&said.stdout);
+        assert!(!told.contains("never used"), "{words:?}: {told}");
     }
     stop.cancel();
     let outcome = demo.await.expect("an end").expect("an outcome");

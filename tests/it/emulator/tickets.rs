@@ -4,7 +4,7 @@ use reqwest::{Response, StatusCode};
 use roster::emulator::Options;
 use serde_json::{Value, json};
 
-use super::{Tenant, json_of, redirected};
+use super::{Tenant, json_of, privileged, redirected};
 
 impl Tenant {
     async fn ask_ticket(&self, kind: &str, body: Value) -> Response {
@@ -36,7 +36,7 @@ impl Tenant {
 
 #[tokio::test]
 async fn a_password_ticket_sets_the_password_once() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     tenant.ann(json!({})).await;
     let link = tenant.ticket("password-change", json!({})).await;
     let shape = format!("{}/u/reset-password?ticket=", tenant.base);
@@ -52,7 +52,7 @@ async fn a_password_ticket_sets_the_password_once() {
 #[tokio::test]
 async fn a_password_ticket_verifies_the_address_only_if_asked_to() {
     for asked in [false, true] {
-        let tenant = Tenant::start().await;
+        let tenant = Tenant::with(privileged()).await;
         tenant.ann(json!({})).await;
         let more = json!({"mark_email_as_verified": asked});
         let link = tenant.ticket("password-change", more).await;
@@ -63,7 +63,7 @@ async fn a_password_ticket_verifies_the_address_only_if_asked_to() {
 
 #[tokio::test]
 async fn a_verification_ticket_verifies_the_address_once() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     tenant.ann(json!({})).await;
     let link = tenant.ticket("email-verification", json!({})).await;
     let shape = format!("{}/u/email-verification?ticket=", tenant.base);
@@ -80,7 +80,7 @@ async fn a_ticket_is_good_for_its_ttl_or_five_days() {
         (json!({"ttl_sec": 0}), 432_000),
         (json!({}), 432_000),
     ] {
-        let tenant = Tenant::start().await;
+        let tenant = Tenant::with(privileged()).await;
         tenant.ann(json!({})).await;
         let link = tenant.ticket("password-change", more).await;
         let advance = async |seconds: u32| {
@@ -98,7 +98,7 @@ async fn a_ticket_is_good_for_its_ttl_or_five_days() {
 #[tokio::test]
 async fn a_second_ticket_cancels_the_first_if_the_option_says_so() {
     for (cancels, status) in [(true, StatusCode::GONE), (false, StatusCode::OK)] {
-        let tenant = Tenant::start().await;
+        let tenant = Tenant::with(privileged()).await;
         tenant.ann(json!({})).await;
         tenant
             .control(
@@ -115,7 +115,7 @@ async fn a_second_ticket_cancels_the_first_if_the_option_says_so() {
 
 #[tokio::test]
 async fn a_ticket_goes_with_its_user() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     tenant.ann(json!({})).await;
     let link = tenant.ticket("password-change", json!({})).await;
     tenant
@@ -127,7 +127,7 @@ async fn a_ticket_goes_with_its_user() {
 
 #[tokio::test]
 async fn a_password_ticket_is_for_a_user_id_or_for_an_email_of_a_connection() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     tenant.ann(json!({})).await;
     let id = Options::default().connection_id();
     for (body, status) in [
@@ -148,7 +148,7 @@ async fn a_password_ticket_is_for_a_user_id_or_for_an_email_of_a_connection() {
 
 #[tokio::test]
 async fn nobody_gets_a_ticket_who_is_not_there_or_has_no_password() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     let google = json!({"user_id": "google-oauth2|1", "email": "g@a.test"});
     tenant.control("users", google).await;
     for kind in ["password-change", "email-verification"] {
@@ -161,7 +161,7 @@ async fn nobody_gets_a_ticket_who_is_not_there_or_has_no_password() {
 
 #[tokio::test]
 async fn a_ticket_is_refused_for_what_its_schema_does_not_have() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     tenant.ann(json!({})).await;
     let url = "https://app.test/done";
     for (kind, more) in [
@@ -199,7 +199,7 @@ async fn a_ticket_is_refused_for_what_its_schema_does_not_have() {
 async fn with_classic_login_a_ticket_has_the_old_link_and_ends_at_its_result_url() {
     let options = Options {
         classic_login: true,
-        ..Options::default()
+        ..privileged()
     };
     let tenant = Tenant::with(options).await;
     tenant.ann(json!({})).await;
@@ -215,7 +215,7 @@ async fn with_classic_login_a_ticket_has_the_old_link_and_ends_at_its_result_url
 
 #[tokio::test]
 async fn with_universal_login_a_result_url_is_taken_and_leads_nowhere() {
-    let tenant = Tenant::start().await;
+    let tenant = Tenant::with(privileged()).await;
     tenant.ann(json!({})).await;
     let more = json!({"result_url": "https://app.test/done"});
     let link = tenant.ticket("email-verification", more).await;
