@@ -47,14 +47,20 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
     match ours {
         Some(server) => eprintln!("error: {} ({})", server.message(), server.code().code()),
         None => {
-            eprintln!("error: {error}");
+            let mut last = error.to_string();
+            eprintln!("error: {last}");
             let said = |cause: &&(dyn std::error::Error + 'static)| {
                 server.is_some()
                     && (cause.is::<tokio_postgres::Error>()
                         || cause.is::<tokio_postgres::error::DbError>())
             };
             for cause in error.chain().skip(1).filter(|cause| !said(cause)) {
-                eprintln!("  caused by: {cause}");
+                let cause = cause.to_string();
+                // Some errors say their cause themselves.
+                if !last.ends_with(&cause) {
+                    eprintln!("  caused by: {cause}");
+                }
+                last = cause;
             }
         }
     }
@@ -141,13 +147,6 @@ fn next_step(error: &anyhow::Error) -> Option<&'static str> {
         if matches!(cause.downcast_ref(), Some(ServiceError::NotInstalled)) {
             return Some("roster migrate");
         }
-        if cause.is::<ConnectError>()
-            || matches!(cause.downcast_ref(), Some(ServiceError::Connect(_)))
-        {
-            return Some(
-                "check that PostgreSQL runs and that DATABASE_URL names it, for instance with psql \"$DATABASE_URL\"",
-            );
-        }
         if let Some(MigrateError::Sql { source, .. }) = cause.downcast_ref()
             && source.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
         {
@@ -156,5 +155,7 @@ fn next_step(error: &anyhow::Error) -> Option<&'static str> {
             );
         }
     }
-    None
+    (kind(error) == Kind::Unreachable).then_some(
+        "check that PostgreSQL runs and that DATABASE_URL names it, for instance with psql \"$DATABASE_URL\"",
+    )
 }

@@ -38,7 +38,7 @@ pub enum DbError {
     #[error("no database session")]
     Pool(#[from] deadpool_postgres::PoolError),
     /// The server refused a statement, or the connection was lost.
-    #[error("the database refused a statement")]
+    #[error("{}", if connect::is_lost(.0) { "the session with the database was lost" } else { "the database refused a statement" })]
     Sql(#[from] tokio_postgres::Error),
     /// No answer came in time: the way to the server fell silent, or somebody holds what is needed.
     #[error("the database did not answer within {limit:?}")]

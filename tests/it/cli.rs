@@ -53,6 +53,26 @@ async fn migrate_exits_4_where_a_view_has_to_be_written_first() {
 }
 
 #[tokio::test]
+async fn a_database_that_goes_while_roster_starts_is_told_as_one_that_is_not_reached() {
+    let world = World::new().await;
+    world
+        .run(
+            "create function gone() returns trigger language plpgsql as $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$; \
+             create trigger gone before insert on roster.reactors for each row execute function gone()",
+        )
+        .await;
+    let command = with_tenant(roster(&world.database, "run"), &world);
+    let (code, _, told) = output(command).await;
+    assert_eq!(code, 5, "{told}");
+    for words in [
+        "error: the session with the database was lost",
+        "next: check that PostgreSQL runs",
+    ] {
+        assert_eq!(told.matches(words).count(), 1, "{words}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_plan_tells_what_would_be_done_and_its_exit_code_whether_there_is_anything() {
     let world = World::observing().await;
     let (code, rows) = json(&world.database, "plan").await;

@@ -150,7 +150,11 @@ async fn google(stage: &Stage<'_>, rows: &[Row], accounts: &[Value]) -> Vec<Stri
         }
         let row = rows.iter().find(|row| row.person == person);
         let blocked = row.is_none_or(|row| row.blocked);
-        let mut faults = row.map(|row| granted(row, account)).unwrap_or_default();
+        // Nobody is looked for on behalf of a blocked row, so that this may be a former user's still.
+        let mut faults = match row {
+            Some(row) if !row.blocked || row.id.is_some() => granted(row, account),
+            _ => Vec::new(),
+        };
         if (account["blocked"] == true) != blocked {
             faults.push(format!("blocked is {}", account["blocked"]));
         }
