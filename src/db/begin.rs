@@ -1,7 +1,7 @@
 //! Begin: calls are marked as in flight before they are made, a statement for all of a kind, so that a crash leaves a trace of each.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,8 @@ pub struct Begun {
     pub row: PlanRow,
     /// Fences the record of this call.
     pub call_id: Uuid,
+    /// Which person of the key it is for: of a key that was used again, perhaps a former one.
+    pub incarnation: i32,
     /// Before it was marked; its deadline counts from the mark.
     pub at: Instant,
     /// By then it must be over, since others may look at the account what came of it.
@@ -72,8 +74,11 @@ pub(super) async fn begin(
             // Reading changes nothing, so nothing has to be remembered of it.
             Action::Look => looks.push(Begun::new(next, terms)),
             Action::Invite => match invite(tx, terms, &next.row).await? {
-                true => started.begun.push(Begun::new(next, terms)),
-                false => uninvited.push(next.row.user_key),
+                Some(incarnation) => started.begun.push(Begun {
+                    incarnation,
+                    ..Begun::new(next, terms)
+                }),
+                None => uninvited.push(next.row.user_key),
             },
             _ => others.push(Begun::new(next, terms)),
         }
@@ -81,15 +86,16 @@ pub(super) async fn begin(
     started.later = wait_for_places(tx, terms, uninvited).await?;
     choose_ids(tx, terms, &mut creates).await?;
     let marked = mark(tx, terms, &others).await?;
-    let (others, stale): (Vec<_>, Vec<_>) = others
-        .into_iter()
-        .partition(|call| marked.contains(&call.call_id));
-    let stale = stale
-        .into_iter()
-        .map(|call| (call.row.user_key, Duration::ZERO));
-    started.later.extend(stale);
+    for call in others {
+        match marked.get(&call.call_id) {
+            Some(&incarnation) => started.begun.push(Begun {
+                incarnation,
+                ..call
+            }),
+            None => started.later.push((call.row.user_key, Duration::ZERO)),
+        }
+    }
     learn(tx, &mut looks).await?;
-    started.begun.extend(others);
     started.begun.extend(creates);
     started.begun.extend(looks);
     Ok(started)
@@ -102,6 +108,7 @@ impl Begun {
             row,
             last_at,
             call_id: Uuid::new_v4(),
+            incarnation: 0,
             at,
             ends: at + terms.call_deadline,
             conflict: false,
@@ -130,7 +137,7 @@ async fn choose_ids(
              join roster.mirror m on m.user_key = c.user_key \
              on conflict (auth0_user_id) do update \
              set email = excluded.email, call_id = excluded.call_id, call_action = excluded.call_action, call_deadline = excluded.call_deadline \
-             returning user_key, auth0_user_id",
+             returning user_key, auth0_user_id, incarnation",
         )
         .await?;
     let keys: Vec<&str> = creates.iter().map(|c| c.row.user_key.as_str()).collect();
@@ -149,10 +156,15 @@ async fn choose_ids(
             &[&keys, &ids, &emails, &calls, &deadline(terms)],
         )
         .await?;
-    let mut chosen: HashMap<String, String> =
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut chosen: HashMap<String, (String, i32)> = rows
+        .iter()
+        .map(|row| (row.get(0), (row.get(1), row.get(2))))
+        .collect();
     for create in creates {
-        create.row.auth0_user_id = chosen.remove(&create.row.user_key);
+        if let Some((id, incarnation)) = chosen.remove(&create.row.user_key) {
+            create.row.auth0_user_id = Some(id);
+            create.incarnation = incarnation;
+        }
     }
     Ok(())
 }
@@ -166,9 +178,13 @@ async fn count_alone(tx: &Transaction<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Takes a place in the ledger of invitations; false if there is none now. A mail that is wanted although one went out in this epoch (to
+/// Takes a place in the ledger of invitations, for whom it says; `None` if there is none now. A mail that is wanted although one went out in this epoch (to
 /// an address that was corrected since) begins a new epoch.
-async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bool, DbError> {
+async fn invite(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    row: &PlanRow,
+) -> Result<Option<i32>, DbError> {
     let statement = tx
         .prepare_cached(
             "with place as ( \
@@ -181,7 +197,7 @@ async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bo
              insert into roster.invitations (user_key, incarnation, epoch, auth0_user_id, state, email) \
              select m.user_key, m.incarnation, coalesce((select c.invite_epoch from corrected c), m.invite_epoch), $2, 'sending', lower($4) \
              from place, roster.mirror m where m.user_key = $1 \
-             on conflict do nothing returning epoch",
+             on conflict do nothing returning incarnation",
         )
         .await?;
     let per_minute = i64::from(terms.invitations_per_minute);
@@ -191,7 +207,7 @@ async fn invite(tx: &Transaction<'_>, terms: &Terms, row: &PlanRow) -> Result<bo
             &[&row.user_key, &row.auth0_user_id, &per_minute, &row.email],
         )
         .await?;
-    Ok(ledger.is_some())
+    Ok(ledger.map(|row| row.get(0)))
 }
 
 /// When those are to ask again for whom there was no place in the ledger: not before the next one is free, and spread over the time that
@@ -225,21 +241,21 @@ async fn wait_for_places(
         .collect())
 }
 
-/// Gives the calls that are in flight now. One that is not was planned for an account that is another user's by now: somebody took it over
+/// Gives the calls that are in flight now, each with the person it is for. One that is not was planned for an account that is another user's by now: somebody took it over
 /// after the plan was read.
 async fn mark(
     tx: &Transaction<'_>,
     terms: &Terms,
     calls: &[Begun],
-) -> Result<HashSet<Uuid>, DbError> {
+) -> Result<HashMap<Uuid, i32>, DbError> {
     if calls.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
     let statement = tx
         .prepare_cached(
             "update roster.accounts a set call_id = c.call_id, call_action = c.action, call_deadline = clock_timestamp() + make_interval(secs => $5) \
              from unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) c (auth0_user_id, call_id, action, user_key) \
-             where a.auth0_user_id = c.auth0_user_id and a.user_key = c.user_key and a.call_id is null returning a.call_id",
+             where a.auth0_user_id = c.auth0_user_id and a.user_key = c.user_key and a.call_id is null returning a.call_id, a.incarnation",
         )
         .await?;
     let ids: Vec<Option<&str>> = calls
@@ -255,10 +271,10 @@ async fn mark(
             &[&ids, &call_ids, &actions, &keys, &deadline(terms)],
         )
         .await?;
-    Ok(marked.iter().map(|row| row.get(0)).collect())
+    Ok(marked.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// What a look has to know: had Auth0 said that the account exists, is the row there for this account, is the id ours.
+/// What a look has to know: had Auth0 said that the account exists, is the row there for this account, is the id ours, whom is it for.
 async fn learn(tx: &Transaction<'_>, looks: &mut [Begun]) -> Result<(), DbError> {
     if looks.is_empty() {
         return Ok(());
@@ -267,7 +283,8 @@ async fn learn(tx: &Transaction<'_>, looks: &mut [Begun]) -> Result<(), DbError>
         .prepare_cached(
             "select m.user_key, m.conflict, exists (select from roster.desired_users d where d.user_key = m.user_key) \
                 and not exists (select from roster.accounts a where a.auth0_user_id = l.auth0_user_id and a.incarnation <> m.incarnation), \
-                exists (select from roster.accounts a where a.auth0_user_id = l.auth0_user_id and a.user_key = m.user_key) \
+                exists (select from roster.accounts a where a.auth0_user_id = l.auth0_user_id and a.user_key = m.user_key), \
+                coalesce((select a.incarnation from roster.accounts a where a.auth0_user_id = l.auth0_user_id and a.user_key = m.user_key), m.incarnation) \
              from unnest($1::text[], $2::text[]) l (user_key, auth0_user_id) join roster.mirror m on m.user_key = l.user_key",
         )
         .await?;
@@ -277,13 +294,13 @@ async fn learn(tx: &Transaction<'_>, looks: &mut [Begun]) -> Result<(), DbError>
         .map(|l| l.row.auth0_user_id.as_deref())
         .collect();
     let rows = tx.query(&statement, &[&keys, &ids]).await?;
-    let mut facts: HashMap<&str, (bool, bool, bool)> = rows
+    let mut facts: HashMap<&str, (bool, bool, bool, i32)> = rows
         .iter()
-        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3))))
+        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3), row.get(4))))
         .collect();
     for look in looks {
         if let Some(known) = facts.remove(look.row.user_key.as_str()) {
-            (look.conflict, look.live, look.known) = known;
+            (look.conflict, look.live, look.known, look.incarnation) = known;
         }
     }
     Ok(())

@@ -138,6 +138,8 @@ pub struct Done {
     pub auth0_user_id: Option<String>,
     /// Which begun call it was.
     pub call_id: Uuid,
+    /// Which person of the key it was for.
+    pub incarnation: i32,
     /// What it was to do.
     pub action: Action,
     /// Owned fields, old and new.
@@ -224,6 +226,7 @@ mod tests {
             user_key: "1".to_owned(),
             auth0_user_id: Some("auth0|1".to_owned()),
             call_id: Uuid::nil(),
+            incarnation: 1,
             action,
             changes,
             last_at: Some(1),

@@ -16,11 +16,13 @@ const MOST_AT_ONCE: i32 = 3;
 /// The code of an account that Roster knows as another user's.
 const ANOTHERS: &str = "account_of_another_user";
 
-/// Writes down what a look found. The caller holds the user's mirror row.
+/// Writes down what a look found. The caller holds the user's mirror row. What was found for a person whom the key does not mean now is
+/// linked to nobody, and leaves what is to be found out about the person of now.
 pub(super) async fn looked(
     tx: &Transaction<'_>,
     done: &Done,
     found: &Findings,
+    is_of_now: bool,
 ) -> Result<(), DbError> {
     let mut dispute = found.dispute;
     let mut in_the_way = found.in_the_way.as_deref();
@@ -63,6 +65,9 @@ pub(super) async fn looked(
             .await?;
         tx.execute(&statement, &[id, &done.user_key]).await?;
     }
+    if !is_of_now {
+        return settled(tx, done, found, None, false).await;
+    }
     if let Some(adopted) = &found.adopt {
         // An id that was chosen and never used gives way.
         tx.execute(
@@ -90,9 +95,21 @@ pub(super) async fn looked(
     {
         return unexplained(tx, &done.user_key, ANOTHERS).await;
     }
+    settled(tx, done, found, dispute, true).await
+}
+
+/// What is to be found out is found out, of the person of now; `dispute` says what is left to a person.
+async fn settled(
+    tx: &Transaction<'_>,
+    done: &Done,
+    found: &Findings,
+    dispute: Option<&str>,
+    is_of_now: bool,
+) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
-            "update roster.mirror set look_wanted = $2::text is not null, conflict = conflict and $2::text is not null, disputed = $2, \
+            "update roster.mirror set look_wanted = case when $5 then $2::text is not null else look_wanted end, \
+                conflict = conflict and ($2::text is not null or not $5), disputed = case when $5 then $2 else disputed end, \
                 error_code = $2, error_class = case when $2::text is not null then 'conflict' end, error_detail = null, \
                 error_at = case when $2::text is not null then now() end, attempts = case when $3 then attempts else 0 end, \
                 next_attempt_at = case when $3 and attempts > $4 then now() + make_interval(secs => random() * least(300, power(2, least(attempts, 10)))) end \
@@ -103,7 +120,13 @@ pub(super) async fn looked(
     let is_there = found.own.is_some();
     tx.execute(
         &statement,
-        &[&done.user_key, &dispute, &is_there, &MOST_AT_ONCE],
+        &[
+            &done.user_key,
+            &dispute,
+            &is_there,
+            &MOST_AT_ONCE,
+            &is_of_now,
+        ],
     )
     .await?;
     Ok(())

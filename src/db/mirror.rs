@@ -19,6 +19,8 @@
 //! * A call that Auth0 applies after that look, since it was under way for so long: the sweep looks a second time.
 //! * A crash between begin and the call, or between the call and its record: the same look.
 //! * A crash between claim and begin: the lease ends, the user is due still.
+//! * A key that means another person by the time a call ends, since its row went and the key was used again: the result tells of the
+//!   account, and nothing of the person of now.
 //! * An account that another user takes over: under the rows of both, and not while a call is open. What was planned for it before that
 //!   in the same turn is not begun, since a call is only marked on an account of the user it was planned for.
 
@@ -122,7 +124,7 @@ async fn take_turn(
     for done in late {
         tracing::warn!(user.key = %done.user_key, action = done.action.as_str(), "a late result was refused");
     }
-    let before = record::record(tx, terms, &done).await?;
+    let before = record::record(tx, terms, &users, &done).await?;
     let mut next = Vec::new();
     let mut settled = Vec::new();
     let mut held_addresses = Vec::new();
@@ -131,7 +133,7 @@ async fn take_turn(
             // Who did not get a turn makes room for whoever comes first by now, such as a removal.
             settled.push(Settled::later(done.user_key.clone(), Duration::ZERO));
         } else if done.last_at.is_some()
-            && done.last_at == users.get(&done.user_key).copied()
+            && done.last_at == users.get(&done.user_key).map(|user| user.generation)
             && before
                 .get(&done.user_key)
                 .is_some_and(|b| done.is_as_planned(b))
@@ -176,7 +178,10 @@ async fn take_turn(
                 Some(_) if !more => settled.push(Settled::later(key, Duration::ZERO)),
                 Some(row) => next.push(Next {
                     row: row.clone(),
-                    last_at: users.get(&key).copied().filter(|_| mine.len() == 1),
+                    last_at: users
+                        .get(&key)
+                        .map(|user| user.generation)
+                        .filter(|_| mine.len() == 1),
                 }),
                 None if paused && mine.iter().any(|row| row.state == "suppressed") => {
                     settled.push(Settled {
@@ -282,10 +287,18 @@ pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
     .await
 }
 
+/// What a user's mirror row says, while it is held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// Raised by every change.
+    generation: i64,
+    /// Which person the key means now.
+    pub(super) incarnation: i32,
+}
+
 /// The users of a turn who are still this reactor's.
 struct Locked {
-    /// Each with its generation.
-    users: HashMap<String, i64>,
+    users: HashMap<String, Held>,
     /// Whose rows somebody holds.
     held_up: HashSet<String>,
 }
@@ -302,11 +315,11 @@ async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<L
                 select m.user_key from roster.mirror m join unnest($1::text[], $3::uuid[]) c (user_key, id) on c.user_key = m.user_key \
                 where m.lease_by = $2 and m.claim_id = c.id), \
              locked as ( \
-                select m.user_key, m.generation from roster.mirror m \
+                select m.user_key, m.generation, m.incarnation from roster.mirror m \
                 where m.user_key = any($1) and m.lease_by = $2 \
                     and (m.user_key, m.claim_id) in (select * from unnest($1::text[], $3::uuid[])) \
                 order by m.user_key for update skip locked) \
-             select mine.user_key, locked.generation, set_config('roster.reactor', $2::uuid::text, true), \
+             select mine.user_key, locked.generation, locked.incarnation, set_config('roster.reactor', $2::uuid::text, true), \
                 set_config('synchronous_commit', case when current_setting('synchronous_commit') = 'off' then 'on' \
                     else current_setting('synchronous_commit') end, true) \
              from mine left join locked on locked.user_key = mine.user_key",
@@ -318,7 +331,16 @@ async fn lock(tx: &Transaction<'_>, terms: &Terms, claims: &[Claim]) -> Result<L
     };
     for row in tx.query(&statement, &[&keys, &terms.reactor, &ids]).await? {
         match row.get(1) {
-            Some(generation) => drop(found.users.insert(row.get(0), generation)),
+            Some(generation) => {
+                let incarnation = row.get(2);
+                found.users.insert(
+                    row.get(0),
+                    Held {
+                        generation,
+                        incarnation,
+                    },
+                );
+            }
             None => drop(found.held_up.insert(row.get(0))),
         }
     }

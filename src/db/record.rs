@@ -10,15 +10,19 @@ use super::{
     DbError,
     done::{ADDRESS_TAKEN, Class, Done, Effect, Failure, Observed},
     findings::{self, MOST_UNEXPLAINED},
-    mirror::Terms,
+    mirror::{Held, Terms},
     plan::{Action, PlanRow},
 };
 
-/// Writes results down, one of each user. The caller holds the users' mirror rows and has checked the leases. Gives, by user, what
-/// was known before of the accounts that writes showed.
+/// Writes results down, one of each of the `users`, whose mirror rows the caller holds and whose leases it has checked. Gives, by user,
+/// what was known before of the accounts that writes showed.
+///
+/// A key may have come to mean another person while the call was made, or the call was for an account of a former one: then its result
+/// tells of the account, and nothing of what the person of now needs.
 pub(super) async fn record(
     tx: &Transaction<'_>,
     terms: &Terms,
+    users: &HashMap<String, Held>,
     done: &[&Done],
 ) -> Result<HashMap<String, Observed>, DbError> {
     attempts(tx, terms.reactor, done).await?;
@@ -27,28 +31,31 @@ pub(super) async fn record(
     let mut not_ours = Vec::new();
     for &done in done {
         let key = done.user_key.as_str();
+        let is_of_now = users
+            .get(key)
+            .is_some_and(|user| user.incarnation == done.incarnation);
         match &done.effect {
             Effect::Observed(account) => {
                 observed.push((key, account));
-                if done.action == Action::Create {
+                if done.action == Action::Create && is_of_now {
                     created_for.push(key);
                 }
-                well.push(key);
+                well.push((key, is_of_now));
             }
             Effect::BlockedAlready(account) => {
                 not_ours.push(done);
                 observed.push((key, account));
-                well.push(key);
+                well.push((key, is_of_now));
             }
             Effect::Deleted => {
                 deleted.push(done);
-                well.push(key);
+                well.push((key, is_of_now));
             }
             Effect::Mailed => {
                 mail(tx, done, Some("sent")).await?;
-                well.push(key);
+                well.push((key, is_of_now));
             }
-            Effect::Looked(found) => findings::looked(tx, done, found).await?,
+            Effect::Looked(found) => findings::looked(tx, done, found, is_of_now).await?,
             Effect::Missing => {
                 missing(tx, done).await?;
                 let failure = Failure {
@@ -57,7 +64,7 @@ pub(super) async fn record(
                     retry_after: None,
                     perhaps_applied: false,
                 };
-                failed(tx, terms, done, &failure).await?;
+                failed(tx, terms, done, &failure, is_of_now).await?;
             }
             Effect::Failed(failure) => {
                 match (done.action, failure.perhaps_applied) {
@@ -67,7 +74,7 @@ pub(super) async fn record(
                     (_, true) => perhaps_applied.push(done),
                     (_, false) => not_applied.push(done),
                 }
-                failed(tx, terms, done, failure).await?;
+                failed(tx, terms, done, failure, is_of_now).await?;
             }
             Effect::NotMade if done.action == Action::Invite => mail(tx, done, None).await?,
             Effect::NotMade => not_applied.push(done),
@@ -378,26 +385,28 @@ pub(super) async fn created(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), D
     Ok(())
 }
 
+/// How the mail about this account went that was asked for last. It may stand under another key by now: whoever takes an account over
+/// takes its ledger along.
 async fn mail(tx: &Transaction<'_>, done: &Done, state: Option<&str>) -> Result<(), DbError> {
+    const LAST: &str = "(i.user_key, i.incarnation, i.epoch) = ( \
+        select l.user_key, l.incarnation, l.epoch from roster.invitations l \
+        where l.auth0_user_id = $1 and l.state = 'sending' order by l.changed_at desc limit 1)";
     match state {
         Some(state) => {
             let statement = tx
-                .prepare_cached(
-                    "update roster.invitations i set state = $2, changed_at = now() from roster.mirror m \
-                     where m.user_key = $1 and i.user_key = m.user_key and i.incarnation = m.incarnation and i.epoch = m.invite_epoch and i.state = 'sending'",
-                )
+                .prepare_cached(&format!(
+                    "update roster.invitations i set state = $2, changed_at = now() where {LAST}"
+                ))
                 .await?;
-            tx.execute(&statement, &[&done.user_key, &state]).await?;
+            tx.execute(&statement, &[&done.auth0_user_id, &state])
+                .await?;
         }
         // Surely not sent: it may be tried again.
         None => {
             let statement = tx
-                .prepare_cached(
-                    "delete from roster.invitations i using roster.mirror m \
-                     where m.user_key = $1 and i.user_key = m.user_key and i.incarnation = m.incarnation and i.epoch = m.invite_epoch and i.state = 'sending'",
-                )
+                .prepare_cached(&format!("delete from roster.invitations i where {LAST}"))
                 .await?;
-            tx.execute(&statement, &[&done.user_key]).await?;
+            tx.execute(&statement, &[&done.auth0_user_id]).await?;
         }
     }
     Ok(())
@@ -414,28 +423,34 @@ async fn missing(tx: &Transaction<'_>, done: &Done) -> Result<(), DbError> {
     Ok(())
 }
 
-async fn succeeded(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), DbError> {
-    if keys.is_empty() {
+/// Each with whether it was done for the person the key means now.
+async fn succeeded(tx: &Transaction<'_>, users: &[(&str, bool)]) -> Result<(), DbError> {
+    if users.is_empty() {
         return Ok(());
     }
     let statement = tx
         .prepare_cached(
-            "update roster.mirror set attempts = 0, next_attempt_at = null, error_code = null, error_class = null, error_detail = null, \
-                error_at = null, look_wanted = false, conflict = false \
-             where user_key = any($1) and (attempts > 0 or error_code is not null or look_wanted or conflict or next_attempt_at is not null)",
+            "update roster.mirror m set attempts = 0, next_attempt_at = null, error_code = null, error_class = null, error_detail = null, \
+                error_at = null, look_wanted = m.look_wanted and not u.is_of_now, conflict = m.conflict and not u.is_of_now \
+             from unnest($1::text[], $2::boolean[]) u (user_key, is_of_now) \
+             where m.user_key = u.user_key \
+                and (m.attempts > 0 or m.error_code is not null or m.look_wanted or m.conflict or m.next_attempt_at is not null)",
         )
         .await?;
-    tx.execute(&statement, &[&keys]).await?;
+    let keys = column(users, |(key, _)| *key);
+    let are_of_now = column(users, |(_, is_of_now)| *is_of_now);
+    tx.execute(&statement, &[&keys, &are_of_now]).await?;
     Ok(())
 }
 
 /// Backoff with full jitter: up to 1, 2, 4 … 300 s, never earlier than told. A conflict is looked at at once; what Auth0 refuses
-/// is parked, but for a removal.
+/// is parked, but for a removal. What was refused of a former person parks nobody.
 async fn failed(
     tx: &Transaction<'_>,
     terms: &Terms,
     done: &Done,
     failure: &Failure,
+    is_of_now: bool,
 ) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
@@ -449,14 +464,19 @@ async fn failed(
         .await?;
     // Unlike a change that Auth0 refuses, a removal is never left until the row changes.
     let is_removal = matches!(done.action, Action::Block | Action::Delete);
-    let exists_already = failure.class == Class::Conflict && done.action == Action::Create;
+    let exists_already =
+        failure.class == Class::Conflict && done.action == Action::Create && is_of_now;
+    let class = match failure.class {
+        Class::Data if !is_of_now => Class::Transient,
+        class => class,
+    };
     let retry_after = failure.retry_after.unwrap_or_default().as_secs_f64();
     tx.execute(
         &statement,
         &[
             &done.user_key,
             &failure.code,
-            &failure.class.as_str(),
+            &class.as_str(),
             &done.detail,
             &retry_after,
             &exists_already,

@@ -179,6 +179,7 @@ mod tests {
                 code: None,
             },
             call_id: Uuid::nil(),
+            incarnation: 1,
             at: Instant::now(),
             ends: Instant::now(),
             conflict: false,

@@ -271,6 +271,131 @@ async fn an_account_is_not_taken_over_while_a_turn_of_its_former_user_goes_on() 
 }
 
 #[tokio::test]
+async fn a_create_that_is_recorded_after_its_key_means_somebody_else_wants_no_invitation_for_that_one()
+ {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.add(&[BOB]).await;
+    world.fold().await;
+    let claims = claimed(&world, 16).await;
+    let begun = turn(&world, &claims, &[]).await.remove(0);
+    let done = apply::apply(&world.reactor.client, begun).await;
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email) values (2, 'ada@example.test')")
+        .await;
+    world.fold().await;
+    turn(&world, &claims, &[done]).await;
+    world.settle_in_time().await;
+    assert_eq!(world.tenant.mailed().await, [ADA], "once, under either key");
+    assert_ne!(world.tenant.account(ADA).await["blocked"], true);
+    assert_eq!(world.tenant.account(BOB).await["blocked"], true);
+}
+
+#[tokio::test]
+async fn a_mail_is_recorded_although_somebody_took_its_account_over_meanwhile() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.fold().await;
+    let claims = claimed(&world, 16).await;
+    let mut done = Vec::new();
+    for action in ["create", "invite"] {
+        let begun = turn(&world, &claims, &done).await.remove(0);
+        assert_eq!(begun.row.action.as_str(), action);
+        done = vec![apply::apply(&world.reactor.client, begun).await];
+    }
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email) values (7, 'ada@example.test')")
+        .await;
+    world.fold().await;
+    turn(&world, &claimed(&world, 16).await, &[]).await;
+    turn(&world, &claims, &done).await;
+    let ledger = "select user_key || ' ' || state from roster.invitations";
+    assert_eq!(world.texts(ledger).await, ["7 sent"]);
+}
+
+#[tokio::test]
+async fn an_account_that_is_found_after_its_key_means_somebody_else_becomes_nobodys() {
+    let world = World::new().await;
+    let there = json!({"user_id": "auth0|bob", "email": BOB, "email_verified": true});
+    world.tenant.control("users", there).await;
+    world.add(&[BOB]).await;
+    world.fold().await;
+    let claims = claimed(&world, 16).await;
+    let mut done = Vec::new();
+    for action in ["create", "look"] {
+        let begun = turn(&world, &claims, &done).await.remove(0);
+        assert_eq!(begun.row.action.as_str(), action);
+        done = vec![apply::apply(&world.reactor.client, begun).await];
+    }
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email) values (1, 'eve@example.test')")
+        .await;
+    world.fold().await;
+    turn(&world, &claims, &done).await;
+    world.settle_in_time().await;
+    let eve = world.tenant.account("eve@example.test").await;
+    assert_ne!(eve["user_id"], "auth0|bob", "his password would be hers");
+    assert_eq!(world.tenant.account(BOB).await["user_id"], "auth0|bob");
+    assert_eq!(world.plan().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_blocked_person_is_looked_for_although_a_call_for_who_had_the_key_went_well() {
+    let world = World::new().await;
+    let there =
+        json!({"user_id": "auth0|eve", "email": "eve@example.test", "email_verified": true});
+    world.tenant.control("users", there).await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.run("update users set name = 'King'").await;
+    world.fold().await;
+    let claims = claimed(&world, 16).await;
+    let begun = turn(&world, &claims, &[]).await.remove(0);
+    let done = apply::apply(&world.reactor.client, begun).await;
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email, blocked) values (1, 'eve@example.test', true)")
+        .await;
+    world.fold().await;
+    turn(&world, &claims, &[done]).await;
+    world.settle_in_time().await;
+    for email in [ADA, "eve@example.test"] {
+        let account = world.tenant.account(email).await;
+        assert_eq!(account["blocked"], true, "{email}");
+    }
+}
+
+#[tokio::test]
+async fn what_auth0_refuses_of_a_former_person_parks_nobody() {
+    let world = World::new().await;
+    world.add(&[ADA]).await;
+    world.settle().await;
+    world.run("update users set name = 'King'").await;
+    world.fold().await;
+    let claims = claimed(&world, 16).await;
+    let begun = turn(&world, &claims, &[]).await.remove(0);
+    let refusal = json!({"status": 400});
+    let route = "PATCH /api/v2/users/{id}";
+    world.tenant.fault(route, "status", 1, refusal).await;
+    let done = apply::apply(&world.reactor.client, begun).await;
+    world.run("delete from users").await;
+    world
+        .run("insert into users (id, email) values (1, 'eve@example.test')")
+        .await;
+    world.fold().await;
+    turn(&world, &claims, &[done]).await;
+    let plan = world.plan().await;
+    assert!(!plan.contains(&"1 create parked".to_owned()), "{plan:?}");
+    world.settle_in_time().await;
+    assert!(world.tenant.user("eve@example.test").await.is_some());
+    assert_eq!(world.plan().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn an_address_claimed_from_somebody_who_is_at_work_is_news_of_that_user() {
     let sql = Sql::enforcing().await;
     sql.run("insert into users (email) values ('ada@example.test'), ('bob@example.test')")
