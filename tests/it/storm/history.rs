@@ -148,6 +148,8 @@ pub(super) struct History {
     pub(super) in_order: bool,
     /// More removals than this are held for a person.
     pub(super) removals_min: i32,
+    /// Whether accounts that Roster made are deleted as soon as they are blocked.
+    pub(super) deletes: bool,
     pub(super) events: Vec<Event>,
 }
 
@@ -195,6 +197,7 @@ impl History {
                 true => 4,
                 false => 1_000_000,
             },
+            deletes: seed.is_multiple_of(4),
             events,
         }
     }
@@ -221,8 +224,14 @@ impl fmt::Display for History {
         };
         writeln!(
             f,
-            "seed {}, {} reactors, {end} at the end, {} removals allowed",
-            self.seed, self.reactors, self.removals_min
+            "seed {}, {} reactors, {end} at the end, {} removals allowed, accounts {}",
+            self.seed,
+            self.reactors,
+            self.removals_min,
+            match self.deletes {
+                true => "deleted at once",
+                false => "never deleted",
+            }
         )?;
         for event in &self.events {
             write!(f, "{:>5} ms  ", event.at.as_millis())?;

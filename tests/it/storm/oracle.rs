@@ -9,6 +9,8 @@
 //! * Mails: nobody gets two in a row at one address, and each live account's last one went to the address it has, unless excused (nobody
 //!   logs in here, so who has a new address is invited anew). An address that never changed hands gets at most one, however often its row
 //!   came and went.
+//! * Where accounts are deleted, whoever was removed may be another account afterwards, with another invitation and without what others
+//!   wrote on the old one.
 //! * Keys of others in the metadata, and bans by others, stand.
 
 use std::collections::{BTreeSet, HashMap};
@@ -175,7 +177,11 @@ fn others(stage: &Stage<'_>, accounts: &[Value]) -> Vec<String> {
     let nobody = json!({});
     let mut wrong = Vec::new();
     for (id, key) in Known::all(&stage.known.marks) {
-        let account = by_id.get(id.as_str()).copied().unwrap_or(&nobody);
+        let account = match by_id.get(id.as_str()) {
+            Some(account) => account,
+            None if stage.deletes => continue,
+            None => &nobody,
+        };
         for metadata in ["app_metadata", "user_metadata"] {
             if account[metadata][&key] != json!({"by": "them"}) {
                 wrong.push(format!("{id} lost {metadata}.{key}"));
@@ -233,16 +239,23 @@ async fn mails(stage: &Stage<'_>, rows: &[Row], ours: &[&Value], counts: &Counts
         }
     }
     let steady = format!(
-        "with moves as ({MOVES}) select coalesce(before, after) as email from storm.history \
-         except select before from moves except select after from moves"
+        "with moves as ({MOVES}) \
+         select email, (select count(*) from storm.history h where $1 and h.op = 'delete' and h.before = email) from ( \
+            select coalesce(before, after) as email from storm.history \
+            except select before from moves except select after from moves) s"
     );
-    for row in stage.control.query(&steady, &[]).await.expect(&steady) {
-        let address: String = row.get(0);
+    for row in stage
+        .control
+        .query(&steady, &[&stage.deletes])
+        .await
+        .expect(&steady)
+    {
+        let (address, deleted): (String, i64) = (row.get(0), row.get(1));
         let number = by_address
             .get(address.as_str())
             .copied()
             .unwrap_or_default();
-        if number > 1 {
+        if number as i64 > 1 + deleted {
             let mut told = format!("{number} mails to {address}, who was one person all the time");
             for mail in mails.iter().filter(|mail| mail["to"] == address.as_str()) {
                 told += &said(stage, &text(&mail["user_id"])).await;

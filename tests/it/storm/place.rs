@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{
-    history::Mix,
+    history::{History, Mix},
     operator::{self, Known},
     people,
     sabotage::Sabotage,
@@ -47,6 +47,8 @@ pub(super) struct Stage<'a> {
     sabotage: Option<Sabotage>,
     mix: &'a Mix,
     removals_min: i32,
+    /// Whether what is removed is deleted.
+    pub(super) deletes: bool,
 }
 
 /// A tenant without rate limits of its own, whose tokens last some seconds only.
@@ -64,7 +66,7 @@ impl<'a> Stage<'a> {
         tenant: &'a Tenant,
         sabotage: Option<Sabotage>,
         mix: &'a Mix,
-        removals_min: i32,
+        history: &History,
     ) -> Self {
         let database = Database::copy_of(template().await).await;
         // There is little to find a plan for and many sessions are short, so that most of the time would go into planning.
@@ -95,7 +97,8 @@ impl<'a> Stage<'a> {
             known: Known::default(),
             sabotage,
             mix,
-            removals_min,
+            removals_min: history.removals_min,
+            deletes: history.deletes,
         };
         stage
             .control
@@ -157,7 +160,7 @@ impl<'a> Stage<'a> {
                 guard_protected: Vec::new(),
                 guard_min_admins: 0,
                 guard_admin_role: None,
-                delete_after: None,
+                delete_after: self.deletes.then_some(0.0),
                 token_lifetime: 86_400.0,
                 invitation_send: "auth0_email".to_owned(),
             },

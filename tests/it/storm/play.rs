@@ -93,7 +93,7 @@ pub(super) async fn play(
 ) -> Outcome {
     let counts = Counts::default();
     let played = async {
-        let stage = Stage::set(tenant, sabotage, mix, history.removals_min).await;
+        let stage = Stage::set(tenant, sabotage, mix, history).await;
         let crew = Crew::start(&stage, history.reactors).await;
         let answers = Answers::new(counts.clone());
         while mix.settled && quiet::left(&stage).await > 0 {
@@ -278,6 +278,10 @@ async fn count(stage: &Stage<'_>, counts: &Counts) {
         .filter(|r| r["path"] != "/oauth/token")
         .count();
     counts.add("calls", calls as u64);
+    let deleted = requests
+        .iter()
+        .filter(|r| r["method"] == "DELETE" && r["status"] == 204);
+    counts.add("deleted", deleted.count() as u64);
     counts.add("mails", stage.tenant.list("mail").await.len() as u64);
     let changes = "select count(*) from storm.history where is_mirrored";
     let row = stage.control.query_one(changes, &[]).await.expect(changes);
