@@ -212,6 +212,12 @@ begin
             detail = format('They are %s.', keys),
             hint = format('select roster.link(%L, %L);', keys[1], link.auth0_user_id);
     end if;
+    if exists (select from roster.arrivals n where n.user_key = keys[1]) and exists (select from roster.mirror m where m.user_key = keys[1]) then
+        raise exception using errcode = 'RO012',
+            message = format('whom the key %s means is not known until its last change is folded', keys[1]),
+            detail = 'It was used before, and its row has only just come.',
+            hint = format('commit; select * from roster.wait(); select roster.link(%L, %L);', who, link.auth0_user_id);
+    end if;
     select a.user_key into holder from roster.accounts a
     where a.auth0_user_id = link.auth0_user_id and a.state <> 'gone' and a.user_key <> keys[1];
     if holder is not null then

@@ -106,8 +106,13 @@ async fn look(console: &Console, request: &Request, tell: &mpsc::Sender<Event>) 
             }
             before = Some(now);
         }
-        sleep(EVERY.max(begun.elapsed() * REST)).await;
+        sleep(rest_after(begun.elapsed())).await;
     }
+}
+
+/// How long nobody looks after a look of this length.
+fn rest_after(look: Duration) -> Duration {
+    EVERY.max(look * REST)
 }
 
 /// A page but for how long ago things are, which changes by itself.
@@ -124,7 +129,19 @@ fn timeless(page: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::timeless;
+    use std::time::Duration;
+
+    use super::{rest_after, timeless};
+
+    #[test]
+    fn a_look_takes_a_tenth_of_the_time_at_most() {
+        for ms in [0, 1, 40, 111, 112, 2_000, 60_000] {
+            let look = Duration::from_millis(ms);
+            let rest = rest_after(look);
+            assert!(look * 10 <= look + rest, "{look:?}, then {rest:?}");
+            assert!(rest >= Duration::from_secs(1), "{look:?}, then {rest:?}");
+        }
+    }
 
     #[test]
     fn a_page_has_not_changed_because_time_goes_by() {

@@ -308,3 +308,31 @@ async fn an_id_changed_by_hand_is_put_back_or_linked_by_a_person() {
     assert_eq!(user["blocked"], false);
     assert_eq!(world.problems().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn nobody_is_linked_to_a_used_key_before_it_is_known_whom_it_means() {
+    let (world, _) = with_ada().await;
+    let there = json!({"email": "eve@old.test", "email_verified": true});
+    let id = world.tenant.has(there).await;
+    world.run(DELETE_ADA).await;
+    world.settle().await;
+    let link = format!("select roster.link('eve@example.test', '{id}')");
+    world
+        .run("begin; insert into users (id, email) values (1, 'eve@example.test')")
+        .await;
+    let refused = world.sql.batch_execute(&link).await;
+    let refused = refused.expect_err("it would be the former person's, and blocked");
+    let refused = refused.as_db_error().expect("a word of the server's");
+    assert_eq!(refused.code().code(), "RO012");
+    assert!(refused.hint().is_some_and(|hint| hint.contains(&link)));
+    world
+        .run("rollback; insert into users (id, email) values (1, 'eve@example.test')")
+        .await;
+    world.fold().await;
+    world.run(&link).await;
+    world.settle_in_time().await;
+    let eve = by_id(&world, &json!(id)).await;
+    assert_eq!(eve["email"], "eve@example.test");
+    assert_ne!(eve["blocked"], true);
+    assert_eq!(world.plan().await, [""; 0]);
+}

@@ -181,6 +181,21 @@ async fn the_account_of_a_past_person_waits_its_time_too() {
 }
 
 #[tokio::test]
+async fn an_account_that_a_blocked_user_is_about_to_take_over_is_not_deleted() {
+    let sql = three_people().await;
+    sql.run(
+        "delete from users where id = 1; select roster.fold(); update roster.settings set delete_after = '1 day'; \
+         update roster.accounts set blocked = true, blocked_by_us = true, removed_at = now() - interval '2 days' where user_key = '1'; \
+         update roster.mirror set removed_at = removed_at - interval '2 days'",
+    )
+    .await;
+    assert_eq!(sql.plan().await, ["1 delete due"]);
+    sql.run("insert into users (id, email, blocked) values (7, 'ada@example.test', true); select roster.fold()")
+        .await;
+    assert_eq!(sql.plan().await, ["1 delete waiting", "7 rekey due"]);
+}
+
+#[tokio::test]
 async fn many_deletions_at_once_are_held_too() {
     let sql = Sql::enforcing().await;
     sql.run("insert into users (email, name) select n || '@example.test', 'x' from generate_series(1, 100) n")
