@@ -113,7 +113,11 @@ select
         when what.action = 'rekey' and not exists (select from roster.mirror k where k.user_key = claimant.user_key)
             then format('user %s is not known yet', claimant.user_key)
         when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'
-        when heir.user_key is not null then format('user %s takes this account over', heir.user_key)
+        when what.action = 'delete' then (
+            select format('user %s takes this account over', h.user_key)
+            from roster.account_heir(a.auth0_user_id, a.email) h (user_key)
+            where h.user_key is not null
+        )
     end as waits_for,
     case
         when a.call_id is not null then a.call_deadline
@@ -248,10 +252,6 @@ cross join lateral (
     select case when breaker.breaks then 'move aside' else naive.action end as action
     offset 0
 ) what
-cross join lateral (
-    select case when what.action = 'delete' and deleted.at <= now() then roster.account_heir(a.auth0_user_id, a.email) end as user_key
-    offset 0
-) heir
 -- Is the row's address other than the one last folded: without a change that tells of it, or with one that may make the key
 -- another person's?
 cross join lateral (
