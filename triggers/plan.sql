@@ -149,9 +149,9 @@ select
     end as code,
     case
         when what.action = 'block' then jsonb_build_object('blocked', jsonb_build_object('from', false, 'to', true))
-            -- Nothing that is in doubt, or that Auth0 refuses, may keep a block from going through.
+            -- Nothing that is in doubt, or that may be what failed the last time, may keep a block from going through.
             || case when live.live and fault.code is null and not address.is_unseen and not address.is_of_an_arrival
-                and m.error_class is distinct from 'data' then wanted.changes else '{}' end
+                and m.error_code is null then wanted.changes else '{}' end
         when what.action = 'unblock' then jsonb_build_object('blocked', jsonb_build_object('from', true, 'to', false)) || wanted.changes
         when what.action = 'move aside' then jsonb_build_object('email', jsonb_build_object(
             'from', a.email, 'to', format('aside-%s@roster.invalid', md5(a.auth0_user_id))))

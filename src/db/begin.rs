@@ -33,15 +33,19 @@ pub struct Begun {
     pub live: bool,
     /// Whether the account is one Roster knows, as opposed to an id that the row claims.
     pub known: bool,
-    /// The user's generation, if this row is all there is to do for the user.
-    pub last_at: Option<i64>,
+    /// The user's generation then: no change that was folded later is in it.
+    pub generation: i64,
+    /// Whether this row was all there was to do for the user.
+    pub alone: bool,
 }
 
 /// A row of the plan to begin now.
 pub(super) struct Next {
     pub(super) row: PlanRow,
-    /// See [`Begun::last_at`].
-    pub(super) last_at: Option<i64>,
+    /// See [`Begun::generation`].
+    pub(super) generation: i64,
+    /// See [`Begun::alone`].
+    pub(super) alone: bool,
 }
 
 /// What was begun, and whom to ask again a little later, since mails go out at a pace.
@@ -102,11 +106,12 @@ pub(super) async fn begin(
 }
 
 impl Begun {
-    fn new(Next { row, last_at }: Next, terms: &Terms) -> Self {
+    fn new(next: Next, terms: &Terms) -> Self {
         let at = Instant::now();
         Self {
-            row,
-            last_at,
+            row: next.row,
+            generation: next.generation,
+            alone: next.alone,
             call_id: Uuid::new_v4(),
             incarnation: 0,
             at,

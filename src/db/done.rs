@@ -144,8 +144,10 @@ pub struct Done {
     pub action: Action,
     /// Owned fields, old and new.
     pub changes: Value,
-    /// The user's generation when the call was begun, if that was all there was to do.
-    pub last_at: Option<i64>,
+    /// The user's generation when the call was begun: the result tells nothing of a change that was folded later.
+    pub generation: i64,
+    /// Whether it was all there was to do for the user.
+    pub alone: bool,
     /// What it came to.
     pub effect: Effect,
     /// HTTP status.
@@ -229,7 +231,8 @@ mod tests {
             incarnation: 1,
             action,
             changes,
-            last_at: Some(1),
+            generation: 1,
+            alone: true,
             effect: Effect::Observed(Observed {
                 auth0_user_id: "auth0|1".to_owned(),
                 email: Some("ann@example.test".to_owned()),

@@ -132,8 +132,8 @@ async fn take_turn(
         if done.effect == Effect::NotMade {
             // Who did not get a turn makes room for whoever comes first by now, such as a removal.
             settled.push(Settled::later(done.user_key.clone(), Duration::ZERO));
-        } else if done.last_at.is_some()
-            && done.last_at == users.get(&done.user_key).map(|user| user.generation)
+        } else if done.alone
+            && users[&done.user_key].generation == done.generation
             && before
                 .get(&done.user_key)
                 .is_some_and(|b| done.is_as_planned(b))
@@ -178,10 +178,8 @@ async fn take_turn(
                 Some(_) if !more => settled.push(Settled::later(key, Duration::ZERO)),
                 Some(row) => next.push(Next {
                     row: row.clone(),
-                    last_at: users
-                        .get(&key)
-                        .map(|user| user.generation)
-                        .filter(|_| mine.len() == 1),
+                    generation: users[&key].generation,
+                    alone: mine.len() == 1,
                 }),
                 None if paused && mine.iter().any(|row| row.state == "suppressed") => {
                     settled.push(Settled {
@@ -291,7 +289,7 @@ pub async fn give_back(pool: &Pool, reactor: Uuid) -> Result<(), DbError> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     /// Raised by every change.
-    generation: i64,
+    pub(super) generation: i64,
     /// Which person the key means now.
     pub(super) incarnation: i32,
 }

@@ -31,9 +31,8 @@ pub(super) async fn record(
     let mut not_ours = Vec::new();
     for &done in done {
         let key = done.user_key.as_str();
-        let is_of_now = users
-            .get(key)
-            .is_some_and(|user| user.incarnation == done.incarnation);
+        let user = users[key];
+        let is_of_now = user.incarnation == done.incarnation;
         match &done.effect {
             Effect::Observed(account) => {
                 observed.push((key, account));
@@ -64,7 +63,7 @@ pub(super) async fn record(
                     retry_after: None,
                     perhaps_applied: false,
                 };
-                failed(tx, terms, done, &failure, is_of_now).await?;
+                failed(tx, terms, done, &failure, user).await?;
             }
             Effect::Failed(failure) => {
                 match (done.action, failure.perhaps_applied) {
@@ -74,7 +73,7 @@ pub(super) async fn record(
                     (_, true) => perhaps_applied.push(done),
                     (_, false) => not_applied.push(done),
                 }
-                failed(tx, terms, done, failure, is_of_now).await?;
+                failed(tx, terms, done, failure, user).await?;
             }
             Effect::NotMade if done.action == Action::Invite => mail(tx, done, None).await?,
             Effect::NotMade => not_applied.push(done),
@@ -444,13 +443,13 @@ async fn succeeded(tx: &Transaction<'_>, users: &[(&str, bool)]) -> Result<(), D
 }
 
 /// Backoff with full jitter: up to 1, 2, 4 … 300 s, never earlier than told. A conflict is looked at at once; what Auth0 refuses
-/// is parked, but for a removal. What was refused of a former person parks nobody.
+/// is parked, but for a removal. What was refused of a former person, or before a change that was folded since, parks nobody.
 async fn failed(
     tx: &Transaction<'_>,
     terms: &Terms,
     done: &Done,
     failure: &Failure,
-    is_of_now: bool,
+    user: Held,
 ) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
@@ -464,10 +463,11 @@ async fn failed(
         .await?;
     // Unlike a change that Auth0 refuses, a removal is never left until the row changes.
     let is_removal = matches!(done.action, Action::Block | Action::Delete);
+    let is_of_now = user.incarnation == done.incarnation;
     let exists_already =
         failure.class == Class::Conflict && done.action == Action::Create && is_of_now;
     let class = match failure.class {
-        Class::Data if !is_of_now => Class::Transient,
+        Class::Data if !is_of_now || user.generation != done.generation => Class::Transient,
         class => class,
     };
     let retry_after = failure.retry_after.unwrap_or_default().as_secs_f64();

@@ -59,9 +59,12 @@ pub fn of_error(action: Action, error: &CallError) -> Effect {
 }
 
 /// Auth0 refuses a change since another account has the address: 400 in the field, 409 in some tools, with the code of its identity
-/// store. A block does not wait for that: what came with it is left out the next time.
+/// store. A block is tried again without what came with it, whatever was refused.
 fn is_address_taken(action: Action, error: &CallError) -> bool {
-    let may_change_it = matches!(action, Action::Update | Action::Unblock | Action::MoveAside);
+    let may_change_it = matches!(
+        action,
+        Action::Update | Action::Unblock | Action::Block | Action::MoveAside
+    );
     may_change_it
         && match error {
             CallError::Refused {

@@ -185,7 +185,8 @@ mod tests {
             conflict: false,
             live: true,
             known: true,
-            last_at: None,
+            generation: 1,
+            alone: false,
         }
     }
 

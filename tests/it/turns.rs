@@ -370,6 +370,34 @@ async fn a_blocked_person_is_looked_for_although_a_call_for_who_had_the_key_went
 }
 
 #[tokio::test]
+async fn what_was_refused_before_the_row_was_corrected_does_not_park_the_corrected_row() {
+    for (set, status) in [
+        ("name = 'King'", 400),
+        ("blocked = true, name = 'King'", 409),
+    ] {
+        let world = World::new().await;
+        world.add(&[ADA]).await;
+        world.settle().await;
+        world.run(&format!("update users set {set}")).await;
+        world.fold().await;
+        let claims = claimed(&world, 16).await;
+        let begun = turn(&world, &claims, &[]).await.remove(0);
+        let refusal = json!({"status": status});
+        let route = "PATCH /api/v2/users/{id}";
+        world.tenant.fault(route, "status", 1, refusal).await;
+        let done = apply::apply(&world.reactor.client, begun).await;
+        world
+            .run("update users set name = 'Lovelace', blocked = false")
+            .await;
+        world.fold().await;
+        turn(&world, &claims, &[done]).await;
+        world.settle_in_time().await;
+        assert_eq!(world.tenant.account(ADA).await["name"], "Lovelace", "{set}");
+        assert_eq!(world.plan().await, [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn what_auth0_refuses_of_a_former_person_parks_nobody() {
     let world = World::new().await;
     world.add(&[ADA]).await;

@@ -162,7 +162,7 @@ pub(crate) enum Worker {
     Claimed,
     Calling {
         call: CallId,
-        /// It was all there was to do, and nothing was folded since: `last_at` is the generation.
+        /// It was all there was to do, and nothing was folded since: the generation is the same.
         fresh: bool,
     },
 }

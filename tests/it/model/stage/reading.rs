@@ -93,9 +93,9 @@ impl Stage {
                 .map(|_| match model.workers[slot] {
                     Some(Worker::Calling { call, .. }) => Worker::Calling {
                         call,
-                        fresh: self.calls[usize::from(call)]
-                            .as_ref()
-                            .is_some_and(|made| made.begun.last_at == generation),
+                        fresh: self.calls[usize::from(call)].as_ref().is_some_and(|made| {
+                            made.begun.alone && Some(made.begun.generation) == generation
+                        }),
                     },
                     _ => Worker::Claimed,
                 });
