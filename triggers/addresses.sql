@@ -85,7 +85,8 @@ $function$;
 comment on function roster.account_claimant(text, text) is
     'The live user whose row carries the id or the address of an account that lost its own user. No row: nobody.';
 
--- Blocked or not: to block what a blocked user is about to take over does no harm, to delete it would.
+-- Blocked or not: to block what a blocked user is about to take over does no harm, to delete it would. Nor is deleted what a row names,
+-- whichever account its user has: a person may be about to say whose it is.
 create or replace function roster.account_heir(account text, address text) returns text
     language plpgsql stable security definer
     set search_path = pg_catalog, pg_temp
@@ -94,7 +95,7 @@ begin
     return (
         select d.user_key
         from roster.desired_users d
-        where (lower(d.email) = lower(address) or d.auth0_user_id = account) and not exists (
+        where d.auth0_user_id = account or lower(d.email) = lower(address) and not exists (
             select from roster.accounts own join roster.mirror m on m.user_key = own.user_key and m.incarnation = own.incarnation
             where own.user_key = d.user_key and own.origin <> 'further' and own.state <> 'gone')
         limit 1
@@ -103,7 +104,7 @@ end
 $function$;
 
 comment on function roster.account_heir(text, text) is
-    'The live user without an account whose row carries the id or the address of one that lost its own user. Null: nobody.';
+    'The live user whose row names an account that lost its own user, or has its address and no account. Null: nobody.';
 
 create or replace function roster.account_left_over(account text, address text, out user_key text, out auth0_user_id text)
     returns setof record

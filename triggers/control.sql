@@ -237,7 +237,15 @@ begin
     insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state)
     select link.auth0_user_id, m.user_key, m.incarnation, 'adopted', 'linked' from roster.mirror m where m.user_key = keys[1]
     on conflict (auth0_user_id) do update
-    set user_key = excluded.user_key, incarnation = excluded.incarnation, origin = excluded.origin, state = 'linked', observed_at = null;
+    set user_key = excluded.user_key, incarnation = excluded.incarnation, origin = excluded.origin, state = 'linked', observed_at = null
+    where accounts.user_key = excluded.user_key or accounts.state = 'gone';
+    if not found then
+        -- Somebody linked it while this waited.
+        raise exception using errcode = 'RO007',
+            message = format('%s was just linked to another user', link.auth0_user_id),
+            detail = 'An account belongs to one user.',
+            hint = format('select roster.unlink(%L);', link.auth0_user_id);
+    end if;
     update roster.mirror set look_wanted = false, disputed = null, conflict = false where user_key = keys[1];
     insert into roster.changes (op, user_keys, reason) values ('link', keys, link.auth0_user_id);
 end
@@ -251,22 +259,24 @@ create or replace function roster.unlink(auth0_user_id text) returns void
 as $function$
 #variable_conflict use_column
 declare
-    key text;
+    forgotten roster.accounts;
 begin
-    delete from roster.accounts a where a.auth0_user_id = unlink.auth0_user_id returning a.user_key into key;
-    if key is null then
+    delete from roster.accounts a where a.auth0_user_id = unlink.auth0_user_id returning a.* into forgotten;
+    if forgotten.user_key is null then
         raise exception using errcode = 'RO008',
             message = format('no user is linked to %s', unlink.auth0_user_id),
             detail = 'Only accounts in roster.accounts are linked.',
             hint = 'select user_key, auth0_user_id from roster.accounts;';
     end if;
-    update roster.mirror set look_wanted = true, disputed = 'unlinked' where user_key = key;
-    delete from roster.stuck s where s.user_key = key and s.auth0_user_id = unlink.auth0_user_id;
+    -- A further log-in, or the account of who had the key before, says nothing of whose the user's own is.
+    update roster.mirror m set look_wanted = true, disputed = 'unlinked'
+    where m.user_key = forgotten.user_key and m.incarnation = forgotten.incarnation and forgotten.origin <> 'further';
+    delete from roster.stuck s where s.user_key = forgotten.user_key and s.auth0_user_id = unlink.auth0_user_id;
     insert into roster.changes (op, user_keys, reason) values ('unlink', '{}', unlink.auth0_user_id);
 end
 $function$;
 
-comment on function roster.unlink(text) is 'Forgets an account: Roster neither changes nor blocks it any more. The user is disputed until roster.link().';
+comment on function roster.unlink(text) is 'Forgets an account: Roster neither changes nor blocks it any more. If it was the user''s own, the user is disputed until roster.link().';
 
 create or replace function roster.invite(who text) returns text
     language plpgsql security definer

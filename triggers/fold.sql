@@ -5,6 +5,8 @@
 --
 -- Who is the same person is decided here, since it needs history: a key whose row was deleted and inserted again by one transaction, or
 -- with the same address, means the same person still; otherwise the key starts a new incarnation, and the old account is another's.
+-- So it does where one transaction moved people between keys, as its other rows or the ids in them show: nobody gets an account of
+-- somebody else's by that.
 -- The row is read as it is now, which may be later than the changes at hand: while a coming or going of a key is still to be folded, the
 -- address remembered for it stays.
 create or replace function roster.fold(batch integer default 500, out folded integer, out looked_at_everybody boolean)
@@ -76,6 +78,7 @@ begin
     turned as (
         select user_key,
             bool_or(kind = 'added' and kind_before = 'removed' and txid_before <> txid) as came_back,
+            bool_or(kind = 'added' and kind_before = 'removed' and txid_before = txid) as came_back_at_once,
             bool_or(kind = 'added' and brings_a_bulk) as came_in_bulk,
             max(kind) filter (where from_the_end = 1) as last_kind,
             max(txid::text) filter (where from_the_end = 1) as last_txid,
@@ -111,10 +114,7 @@ begin
             lower(d.email) as row_email, old.email as old_email, n.is_news, t.last_kind,
             case when not n.is_news then old.removal_verdict end as removal_verdict,
             -- Outside the view's scope it cannot be told from its address, so it counts as another.
-            t.came_back and lower(d.email) is distinct from coalesce(old.email, (
-                    select lower(a.email) from roster.accounts a
-                    where a.user_key = n.user_key and a.incarnation = old.incarnation and a.origin <> 'further' and a.state <> 'gone'
-                )) as is_another_person,
+            (t.came_back or moved.is_so) and lower(d.email) is distinct from coalesce(old.email, lower(own.email)) as is_another_person,
             case
                 when d.user_key is not null and (later.user_key is null or t.last_kind = 'added') then null
                 when d.user_key is not null and t.last_kind is null then old.removed_by
@@ -133,6 +133,36 @@ begin
         left join roster.desired_users d on d.user_key = n.user_key
         left join turned t on t.user_key = n.user_key
         left join later on later.user_key = n.user_key
+        left join roster.accounts own on own.user_key = n.user_key and own.incarnation = old.incarnation
+            and own.origin <> 'further' and own.state <> 'gone'
+        -- Of a row with another address than before, whose id is not that of its own account still.
+        left join lateral (
+            select exists (
+                -- It names the account of somebody else: the one that has its address, or where a row went and came any.
+                select from roster.accounts a
+                where a.auth0_user_id = d.auth0_user_id and a.state <> 'gone'
+                    and (a.user_key, a.incarnation) <> (n.user_key, old.incarnation)
+                    and (coalesce(t.came_back_at_once, false) or lower(a.email) = lower(d.email))
+            ) or coalesce(t.came_back_at_once, false) and (
+                -- Who had the key before has another one by now.
+                exists (
+                    select from turned o join roster.desired_users od on od.user_key = o.user_key
+                    where o.last_kind = 'added' and o.user_key <> n.user_key
+                        and (lower(od.email) = old.email or od.auth0_user_id = own.auth0_user_id)
+                )
+                -- The address is that of an account whose user is gone.
+                or exists (
+                    select from roster.accounts a join roster.mirror am on am.user_key = a.user_key
+                    where lower(a.email) = lower(d.email) and a.state in ('linked', 'missing') and a.origin <> 'further'
+                        and a.user_key <> n.user_key
+                        and (a.incarnation <> am.incarnation
+                            or not exists (select from roster.desired_users ad where ad.user_key = a.user_key))
+                )
+            ) as is_so
+            where old.user_key is not null and lower(d.email) is distinct from old.email
+                and (own.auth0_user_id is null or own.auth0_user_id is distinct from d.auth0_user_id)
+                and (d.auth0_user_id is not null or t.came_back_at_once)
+        ) moved on true
         -- A key without row, mirror or account concerns nobody.
         where old.user_key is not null or d.user_key is not null
     )

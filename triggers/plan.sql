@@ -114,7 +114,7 @@ select
             then format('user %s is not known yet', claimant.user_key)
         when what.action = 'delete' and deleted.at > now() then 'the account is deleted later'
         when what.action = 'delete' then (
-            select format('user %s takes this account over', h.user_key)
+            select format('user %s claims this account', h.user_key)
             from roster.account_heir(a.auth0_user_id, a.email) h (user_key)
             where h.user_key is not null
         )

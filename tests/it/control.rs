@@ -237,6 +237,45 @@ async fn an_unlinked_account_is_left_alone_until_somebody_decides() {
 }
 
 #[tokio::test]
+async fn who_has_the_key_now_is_not_disputed_by_an_account_of_who_had_it_or_by_a_further_one() {
+    let sql = two_people().await;
+    sql.run("delete from users where id = 1; select roster.fold()")
+        .await;
+    sql.run("insert into users (id, email) values (1, 'eve@example.test'); select roster.fold()")
+        .await;
+    sql.run(
+        "insert into roster.accounts (auth0_user_id, user_key, incarnation, origin, state) \
+         select 'google-oauth2|2', user_key, incarnation, 'further', 'linked' from roster.mirror where user_key = '2'; \
+         select roster.unlink('auth0|1'), roster.unlink('google-oauth2|2'); select roster.fold()",
+    )
+    .await;
+    let disputed = "select count(*) from roster.mirror where disputed is not null";
+    assert_eq!(sql.row(disputed).await, "0");
+}
+
+#[tokio::test]
+async fn of_two_who_link_one_account_at_a_time_the_second_is_refused() {
+    let sql = two_people().await;
+    let other = sql.session().await;
+    sql.run("begin; select roster.link('1', 'auth0|x')").await;
+    let link = "select roster.link('2', 'auth0|x')";
+    let (second, ()) = tokio::join!(other.batch_execute(link), async {
+        let waits = "select pg_stat_clear_snapshot(), count(*) = 1 from pg_stat_activity where wait_event_type = 'Lock'";
+        while !sql.row(waits).await.ends_with('t') {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        sql.run("commit").await;
+    });
+    let second = second.expect_err("it is another user's by now");
+    assert_eq!(
+        second.code().map(tokio_postgres::error::SqlState::code),
+        Some("RO007")
+    );
+    let owner = "select user_key from roster.accounts where auth0_user_id = 'auth0|x'";
+    assert_eq!(sql.row(owner).await, "1");
+}
+
+#[tokio::test]
 async fn an_invitation_is_released_or_wanted_anew_and_never_doubled() {
     let sql = two_people().await;
     let invite = "select roster.invite('ada@example.test')";

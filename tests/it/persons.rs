@@ -1,6 +1,7 @@
 //! Who is the same person: rows that go and come back, keys and addresses that change hands, accounts that are there already.
 
 mod links;
+mod moves;
 
 use roster::auth0::Patch;
 use serde_json::{Value, json};
