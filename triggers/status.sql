@@ -244,6 +244,12 @@ select 'capture failed', c.relation, count(*), null, max(c.changed_at),
     'The change triggers of this table no longer fit it: ' || max(c.error) || '. Put them anew: select roster.watch(…);'
 from roster.changes c where c.error is not null and c.changed_at > now() - interval '1 day' group by c.relation
 union all
+select 'changes held up', 'changes_held_up', count(distinct k.user_key), (array_agg(distinct k.user_key))[1:10], min(c.changed_at),
+    'Somebody''s open transaction holds these users'' rows in roster.mirror, or no reactor takes changes over. Look for it: '
+    'select pid, usename, state, xact_start, query from pg_stat_activity where xact_start < now() - interval ''1 minute'';'
+from roster.changes c left join lateral unnest(c.user_keys) k (user_key) on true
+where c.folded_at is null and c.changed_at < now() - interval '1 minute' having count(*) > 0
+union all
 select 'table not watched', o.relation, count(*), null, null,
     'Its change triggers are missing or not always enabled; only the sweep sees its changes. Put them back: select roster.attach();'
 from roster.capture_off o group by o.relation

@@ -396,3 +396,49 @@ async fn users_added_while_observing_are_the_baseline() {
         ["1 look due", "2 look due", "3 create due"]
     );
 }
+
+#[tokio::test]
+async fn a_row_that_somebody_holds_keeps_nobody_elses_changes_waiting() {
+    let sql = Sql::enforcing().await;
+    sql.run("insert into users (email) select n || '@example.test' from generate_series(1, 5) n")
+        .await;
+    sql.run(SETTLE).await;
+    let person = sql.session().await;
+    run(&person, "begin; select roster.invite('1@example.test')").await;
+    // Two and three are tied to one by what changed them together; five took over nothing.
+    sql.run("update users set name = 'a' where id in (1, 2); update users set name = 'b' where id in (2, 3)")
+        .await;
+    sql.run("update users set name = 'c' where id = 4; delete from users where id = 5")
+        .await;
+    assert_eq!(sql.row("select folded from roster.fold()").await, "2");
+    let due = "select user_key, removed_by from roster.mirror where due order by 1";
+    assert_eq!(sql.rows(due).await, ["4 -", "5 delete"]);
+    let problems = "select problem, code, users, examples from roster.problems";
+    assert_eq!(sql.rows(problems).await, [""; 0], "it is not long ago");
+    sql.run("update roster.changes set changed_at = changed_at - interval '2 minutes'")
+        .await;
+    assert_eq!(
+        sql.rows(problems).await,
+        ["changes held up changes_held_up 3 {1,2,3}"]
+    );
+    run(&person, "rollback").await;
+    assert_eq!(sql.row("select folded from roster.fold()").await, "2");
+    assert_eq!(
+        sql.rows("select user_key from roster.mirror where due order by 1")
+            .await,
+        ["1", "2", "3", "4", "5"]
+    );
+    assert_eq!(sql.row("show lock_timeout").await, "0");
+    // A change that names nobody is tried again, and what came with it is not.
+    sql.run("update roster.mirror set due = false").await;
+    run(&person, "begin; select roster.invite('1@example.test')").await;
+    sql.run("update users set name = 'd' where id = 4; insert into role_permissions values ('Artist', 'draw')")
+        .await;
+    sql.run("set lock_timeout = '1s'; select roster.fold()")
+        .await;
+    let unfolded = "select relation from roster.changes where folded_at is null";
+    assert_eq!(sql.rows(unfolded).await, ["public.role_permissions"]);
+    run(&person, "rollback").await;
+    sql.run("select roster.fold()").await;
+    assert_eq!(sql.rows(unfolded).await, [""; 0]);
+}
