@@ -384,12 +384,13 @@ pub(super) async fn created(tx: &Transaction<'_>, keys: &[&str]) -> Result<(), D
     Ok(())
 }
 
-/// How the mail about this account went that was asked for last. It may stand under another key by now: whoever takes an account over
-/// takes its ledger along.
+/// How the mail about this account went that was asked for last, unless another one is wanted by now. It may stand under another key than
+/// the call was for: whoever takes an account over takes its ledger along.
 async fn mail(tx: &Transaction<'_>, done: &Done, state: Option<&str>) -> Result<(), DbError> {
     const LAST: &str = "(i.user_key, i.incarnation, i.epoch) = ( \
         select l.user_key, l.incarnation, l.epoch from roster.invitations l \
-        where l.auth0_user_id = $1 and l.state = 'sending' order by l.changed_at desc limit 1)";
+        join roster.mirror m on m.user_key = l.user_key and m.incarnation = l.incarnation and m.invite_epoch = l.epoch \
+        where l.auth0_user_id = $1 and l.state = 'sending')";
     match state {
         Some(state) => {
             let statement = tx

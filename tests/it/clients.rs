@@ -28,7 +28,7 @@ struct Stage {
 }
 
 /// What the clients ask for beyond what Roster needs.
-const MORE_SCOPES: &str = "read:roles create:roles update:roles delete:roles read:role_members create:role_members \
+const MORE_SCOPES: &str = "create:user_tickets read:roles create:roles update:roles delete:roles read:role_members create:role_members \
     delete:role_members read:sessions delete:sessions read:refresh_tokens delete:refresh_tokens read:logs";
 
 /// How often the clients ask, unless told otherwise, before they give up.
