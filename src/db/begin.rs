@@ -260,7 +260,7 @@ async fn mark(
         .prepare_cached(
             "update roster.accounts a set call_id = c.call_id, call_action = c.action, call_deadline = clock_timestamp() + make_interval(secs => $5) \
              from unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) c (auth0_user_id, call_id, action, user_key) \
-             where a.auth0_user_id = c.auth0_user_id and a.user_key = c.user_key and a.call_id is null returning a.call_id, a.incarnation",
+             where a.auth0_user_id = c.auth0_user_id and a.user_key = c.user_key returning a.call_id, a.incarnation",
         )
         .await?;
     let ids: Vec<Option<&str>> = calls
