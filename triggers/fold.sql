@@ -9,6 +9,9 @@
 -- somebody else's by that.
 -- The row is read as it is now, which may be later than the changes at hand: while a coming or going of a key is still to be folded, the
 -- address remembered for it stays.
+--
+-- A row of the mirror that a person's transaction holds is gone around: what concerns that user, and whoever the same changes concern,
+-- waits. So does all from the first truncation on, which concerns everybody.
 create or replace function roster.fold(batch integer default 500, out folded integer, out looked_at_everybody boolean)
     language plpgsql
     set search_path = pg_catalog, pg_temp

@@ -183,8 +183,8 @@ async fn count_alone(tx: &Transaction<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Takes a place in the ledger of invitations, for whom it says; `None` if there is none now. A mail that is wanted although one went out in this epoch (to
-/// an address that was corrected since) begins a new epoch.
+/// Takes a place in the ledger of invitations, and says for which person; `None` if there is none now. A mail that is wanted although one
+/// went out in this epoch (to an address that was corrected since) begins a new epoch.
 async fn invite(
     tx: &Transaction<'_>,
     terms: &Terms,
@@ -246,8 +246,8 @@ async fn wait_for_places(
         .collect())
 }
 
-/// Gives the calls that are in flight now, each with the person it is for. One that is not was planned for an account that is another user's by now: somebody took it over
-/// after the plan was read.
+/// Gives the calls that are in flight now, each with the person it is for. One that is not was planned for an account that somebody took
+/// over after the plan was read.
 async fn mark(
     tx: &Transaction<'_>,
     terms: &Terms,

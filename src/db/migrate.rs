@@ -27,6 +27,7 @@ const PRESENT: &[(&str, &str)] = &[
     ("addresses", include_str!("../../triggers/addresses.sql")),
     ("leases", include_str!("../../triggers/leases.sql")),
     ("plan", include_str!("../../triggers/plan.sql")),
+    ("stuck", include_str!("../../triggers/stuck.sql")),
     ("sweep", include_str!("../../triggers/sweep.sql")),
     ("fold", include_str!("../../triggers/fold.sql")),
     ("write_id", include_str!("../../triggers/write_id.sql")),

@@ -17,6 +17,7 @@ pub mod done;
 mod findings;
 pub mod heartbeat;
 pub mod import;
+mod leases;
 pub mod listener;
 pub mod migrate;
 pub mod mirror;

@@ -32,7 +32,7 @@ pub(super) async fn record(
     for &done in done {
         let key = done.user_key.as_str();
         let user = users[key];
-        let is_of_now = user.incarnation == done.incarnation;
+        let is_of_now = user.is_meant_by(done);
         match &done.effect {
             Effect::Observed(account) => {
                 observed.push((key, account));
@@ -464,11 +464,11 @@ async fn failed(
         .await?;
     // Unlike a change that Auth0 refuses, a removal is never left until the row changes.
     let is_removal = matches!(done.action, Action::Block | Action::Delete);
-    let is_of_now = user.incarnation == done.incarnation;
+    let is_of_now = user.is_meant_by(done);
     let exists_already =
         failure.class == Class::Conflict && done.action == Action::Create && is_of_now;
     let class = match failure.class {
-        Class::Data if !is_of_now || user.generation != done.generation => Class::Transient,
+        Class::Data if !is_of_now || !user.is_as_begun(done) => Class::Transient,
         class => class,
     };
     let retry_after = failure.retry_after.unwrap_or_default().as_secs_f64();

@@ -1,7 +1,7 @@
 //! What waits for a person, noted down: `roster.stuck`, which `roster.held`, `roster.problems` and the console read instead of planning
 //! everybody.
 //!
-//! Which rows of a plan these are, `roster.is_stuck()` says (`triggers/plan.sql`). A turn writes what it has read anyway; during a pause,
+//! Which rows of a plan these are, `roster.is_stuck()` says (`triggers/stuck.sql`). A turn writes what it has read anyway; during a pause,
 //! when there is none, fold and sweep do (`roster.note_stuck()`).
 
 use deadpool_postgres::Transaction;

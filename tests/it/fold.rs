@@ -442,3 +442,31 @@ async fn a_row_that_somebody_holds_keeps_nobody_elses_changes_waiting() {
     sql.run("select roster.fold()").await;
     assert_eq!(sql.rows(unfolded).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_row_that_somebody_holds_keeps_a_truncation_and_what_came_after_it_waiting() {
+    let sql = Sql::enforcing().await;
+    sql.run("insert into users (email) select n || '@example.test' from generate_series(1, 3) n")
+        .await;
+    sql.run(SETTLE).await;
+    let person = sql.session().await;
+    // Whoever had read the users as well would hold the truncation itself up.
+    let holds = "begin; select from roster.mirror where user_key = '1' for update";
+    run(&person, holds).await;
+    sql.one_by_one(
+        "update users set name = 'a' where id = 2; truncate users cascade; \
+         insert into users (id, email) values (9, 'eve@example.test')",
+    )
+    .await;
+    sql.run("select roster.fold()").await;
+    let unfolded = "select op from roster.changes where folded_at is null and of_users order by id";
+    assert_eq!(sql.rows(unfolded).await, ["truncate", "insert"]);
+    run(&person, "rollback").await;
+    sql.run("select roster.fold()").await;
+    assert_eq!(sql.rows(unfolded).await, [""; 0]);
+    assert_eq!(
+        sql.rows("select user_key, removed_by from roster.mirror order by 1")
+            .await,
+        ["1 truncate", "2 truncate", "3 truncate", "9 -"]
+    );
+}

@@ -1,6 +1,8 @@
 //! A turn records what the last calls came to and begins the next ones, of many users at once: what two users of a turn or two turns at a
 //! time could do to each other, and what changes while a turn is read or a call waits to be made.
 
+mod meanwhile;
+
 use roster::{
     auth0::Patch,
     db::{
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use crate::support::{
     sql::{SETTLE, Sql},
-    world::{World, eventually, text},
+    world::{World, eventually},
 };
 
 const ADA: &str = "ada@example.test";
@@ -218,209 +220,6 @@ async fn of_two_rows_of_one_turn_that_claim_an_account_one_gets_it() {
         .texts("select a.user_key from roster.accounts a join hers h on h.id = a.auth0_user_id")
         .await;
     assert_eq!(taken, owner, "once, and for good");
-}
-
-/// Ada's row has gone and is back under another key. Gives her account.
-async fn ada_under_another_key(world: &World, columns: &str, values: &str) -> String {
-    world.add(&[ADA]).await;
-    world.settle().await;
-    let again = format!(
-        "delete from users; insert into users (id, email{columns}) values (7, 'ada@example.test'{values})"
-    );
-    world.run(&again).await;
-    world.fold().await;
-    text(&world.tenant.account(ADA).await["user_id"])
-}
-
-#[tokio::test]
-async fn an_account_that_is_taken_over_in_a_turn_is_not_changed_for_its_former_user_as_well() {
-    let world = World::new().await;
-    ada_under_another_key(&world, ", blocked", ", true").await;
-    let claims = claimed(&world, 16).await;
-    assert_eq!(claims.len(), 2);
-    let begun = turn(&world, &claims, &[]).await;
-    let keys: Vec<&str> = begun
-        .iter()
-        .map(|call| call.row.user_key.as_str())
-        .collect();
-    assert_eq!(keys, ["7"], "two at a time would be each other's ban");
-    world.settle_in_time().await;
-    assert_eq!(world.tenant.account(ADA).await["blocked"], true);
-    world.run("update users set blocked = false").await;
-    world.settle_in_time().await;
-    assert_eq!(world.tenant.account(ADA).await["blocked"], false);
-}
-
-#[tokio::test]
-async fn an_account_is_not_taken_over_while_a_turn_of_its_former_user_goes_on() {
-    let world = World::new().await;
-    let account = ada_under_another_key(&world, "", "").await;
-    // As a turn does that has read its plan and begins a call.
-    world
-        .run("begin; select from roster.mirror where user_key = '1' for update")
-        .await;
-    let claims = claimed(&world, 16).await;
-    assert_eq!(claims.len(), 1);
-    assert_eq!(turn(&world, &claims, &[]).await.len(), 0);
-    let owner = format!("select user_key from roster.accounts where auth0_user_id = '{account}'");
-    assert_eq!(world.texts(&owner).await, ["1"]);
-    world.run("commit").await;
-    world.settle_in_time().await;
-    assert_eq!(world.texts(&owner).await, ["7"]);
-    assert_eq!(world.plan().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn a_create_that_is_recorded_after_its_key_means_somebody_else_wants_no_invitation_for_that_one()
- {
-    let world = World::new().await;
-    world.add(&[ADA]).await;
-    world.settle().await;
-    world.add(&[BOB]).await;
-    world.fold().await;
-    let claims = claimed(&world, 16).await;
-    let begun = turn(&world, &claims, &[]).await.remove(0);
-    let done = apply::apply(&world.reactor.client, begun).await;
-    world.run("delete from users").await;
-    world
-        .run("insert into users (id, email) values (2, 'ada@example.test')")
-        .await;
-    world.fold().await;
-    turn(&world, &claims, &[done]).await;
-    world.settle_in_time().await;
-    assert_eq!(world.tenant.mailed().await, [ADA], "once, under either key");
-    assert_ne!(world.tenant.account(ADA).await["blocked"], true);
-    assert_eq!(world.tenant.account(BOB).await["blocked"], true);
-}
-
-#[tokio::test]
-async fn a_mail_is_recorded_although_somebody_took_its_account_over_meanwhile() {
-    let world = World::new().await;
-    world.add(&[ADA]).await;
-    world.fold().await;
-    let claims = claimed(&world, 16).await;
-    let mut done = Vec::new();
-    for action in ["create", "invite"] {
-        let begun = turn(&world, &claims, &done).await.remove(0);
-        assert_eq!(begun.row.action.as_str(), action);
-        done = vec![apply::apply(&world.reactor.client, begun).await];
-    }
-    world.run("delete from users").await;
-    world
-        .run("insert into users (id, email) values (7, 'ada@example.test')")
-        .await;
-    world.fold().await;
-    turn(&world, &claimed(&world, 16).await, &[]).await;
-    turn(&world, &claims, &done).await;
-    let ledger = "select user_key || ' ' || state from roster.invitations";
-    assert_eq!(world.texts(ledger).await, ["7 sent"]);
-}
-
-#[tokio::test]
-async fn an_account_that_is_found_after_its_key_means_somebody_else_becomes_nobodys() {
-    let world = World::new().await;
-    let there = json!({"user_id": "auth0|bob", "email": BOB, "email_verified": true});
-    world.tenant.control("users", there).await;
-    world.add(&[BOB]).await;
-    world.fold().await;
-    let claims = claimed(&world, 16).await;
-    let mut done = Vec::new();
-    for action in ["create", "look"] {
-        let begun = turn(&world, &claims, &done).await.remove(0);
-        assert_eq!(begun.row.action.as_str(), action);
-        done = vec![apply::apply(&world.reactor.client, begun).await];
-    }
-    world.run("delete from users").await;
-    world
-        .run("insert into users (id, email) values (1, 'eve@example.test')")
-        .await;
-    world.fold().await;
-    turn(&world, &claims, &done).await;
-    world.settle_in_time().await;
-    let eve = world.tenant.account("eve@example.test").await;
-    assert_ne!(eve["user_id"], "auth0|bob", "his password would be hers");
-    assert_eq!(world.tenant.account(BOB).await["user_id"], "auth0|bob");
-    assert_eq!(world.plan().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn a_blocked_person_is_looked_for_although_a_call_for_who_had_the_key_went_well() {
-    let world = World::new().await;
-    let there =
-        json!({"user_id": "auth0|eve", "email": "eve@example.test", "email_verified": true});
-    world.tenant.control("users", there).await;
-    world.add(&[ADA]).await;
-    world.settle().await;
-    world.run("update users set name = 'King'").await;
-    world.fold().await;
-    let claims = claimed(&world, 16).await;
-    let begun = turn(&world, &claims, &[]).await.remove(0);
-    let done = apply::apply(&world.reactor.client, begun).await;
-    world.run("delete from users").await;
-    world
-        .run("insert into users (id, email, blocked) values (1, 'eve@example.test', true)")
-        .await;
-    world.fold().await;
-    turn(&world, &claims, &[done]).await;
-    world.settle_in_time().await;
-    for email in [ADA, "eve@example.test"] {
-        let account = world.tenant.account(email).await;
-        assert_eq!(account["blocked"], true, "{email}");
-    }
-}
-
-#[tokio::test]
-async fn what_was_refused_before_the_row_was_corrected_does_not_park_the_corrected_row() {
-    for (set, status) in [
-        ("name = 'King'", 400),
-        ("blocked = true, name = 'King'", 409),
-    ] {
-        let world = World::new().await;
-        world.add(&[ADA]).await;
-        world.settle().await;
-        world.run(&format!("update users set {set}")).await;
-        world.fold().await;
-        let claims = claimed(&world, 16).await;
-        let begun = turn(&world, &claims, &[]).await.remove(0);
-        let refusal = json!({"status": status});
-        let route = "PATCH /api/v2/users/{id}";
-        world.tenant.fault(route, "status", 1, refusal).await;
-        let done = apply::apply(&world.reactor.client, begun).await;
-        world
-            .run("update users set name = 'Lovelace', blocked = false")
-            .await;
-        world.fold().await;
-        turn(&world, &claims, &[done]).await;
-        world.settle_in_time().await;
-        assert_eq!(world.tenant.account(ADA).await["name"], "Lovelace", "{set}");
-        assert_eq!(world.plan().await, [""; 0]);
-    }
-}
-
-#[tokio::test]
-async fn what_auth0_refuses_of_a_former_person_parks_nobody() {
-    let world = World::new().await;
-    world.add(&[ADA]).await;
-    world.settle().await;
-    world.run("update users set name = 'King'").await;
-    world.fold().await;
-    let claims = claimed(&world, 16).await;
-    let begun = turn(&world, &claims, &[]).await.remove(0);
-    let refusal = json!({"status": 400});
-    let route = "PATCH /api/v2/users/{id}";
-    world.tenant.fault(route, "status", 1, refusal).await;
-    let done = apply::apply(&world.reactor.client, begun).await;
-    world.run("delete from users").await;
-    world
-        .run("insert into users (id, email) values (1, 'eve@example.test')")
-        .await;
-    world.fold().await;
-    turn(&world, &claims, &[done]).await;
-    let plan = world.plan().await;
-    assert!(!plan.contains(&"1 create parked".to_owned()), "{plan:?}");
-    world.settle_in_time().await;
-    assert!(world.tenant.user("eve@example.test").await.is_some());
-    assert_eq!(world.plan().await, [""; 0]);
 }
 
 #[tokio::test]
